@@ -1,0 +1,1 @@
+"""How a service runs: its settings, its ops port, its processes, signals and drain."""

@@ -1,0 +1,124 @@
+"""One request and the answer that is being written to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from headrace.errors import ApiError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from headrace.wire.message import Request
+    from headrace.wire.server import ServerConnection
+
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+
+EVENT_STREAM: tuple[tuple[bytes, bytes], ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+"""The head of a stream that no proxy on the way should hold back."""
+
+
+class Exchange:
+    """A handler answers either with one ``respond``, or with ``start``, any number of ``write`` and one ``finish``.
+
+    Writing never blocks; a handler that writes without end watches ``writable`` or awaits ``drain``. When the client
+    goes away the handler's task is cancelled.
+    """
+
+    __slots__ = ("_chunked", "_connection", "_transport", "bytes_sent", "finished", "on_writable", "request", "status")
+
+    def __init__(self, request: Request, connection: ServerConnection, transport: asyncio.Transport) -> None:
+        self.request = request
+        self.status = 0
+        """The status that was sent; 0 until then."""
+        self.finished = False
+        self.bytes_sent = 0
+        self.on_writable: Callable[[bool], None] | None = None
+        """Called with False when the client reads too slowly, and with True when it caught up."""
+        self._connection = connection
+        self._transport = transport
+        self._chunked = True
+
+    @property
+    def started(self) -> bool:
+        return self.status != 0
+
+    @property
+    def writable(self) -> bool:
+        return self._connection.writable
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        await self._connection.drain()
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send a whole answer."""
+        head = self._head(status, headers)
+        head.append(b"content-length: %d\r\n\r\n" % len(body))
+        if self.request.method != "HEAD":
+            head.append(body)
+        self._transport.write(b"".join(head))
+        self.bytes_sent += len(body)
+        self._finish()
+
+    def fail(self, error: ApiError) -> None:
+        """Send an error; where an answer has begun already, the connection is cut so that nobody takes it for whole."""
+        if self.finished:
+            return
+        if self.started:
+            self.abort()
+        else:
+            self.respond(error.status, error.headers(), error.body())
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send the head of an answer whose length is not known."""
+        head = self._head(status, headers)
+        self._chunked = self._connection.http11
+        if self._chunked:
+            head.append(b"transfer-encoding: chunked\r\n")
+        else:  # HTTP/1.0 knows no chunks: the end of the connection is the end of the body
+            self._connection.keep_alive = False
+        head.append(b"\r\n")
+        self._transport.write(b"".join(head))
+
+    def write(self, payload: bytes) -> None:
+        """Send a piece of the body; an empty one is nothing."""
+        if not payload:
+            return
+        self._transport.write(b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked else payload)
+        self.bytes_sent += len(payload)
+
+    def write_framed(self, framed: bytes, payload: bytes) -> None:
+        """As ``write(payload)``, where ``framed`` is the same bytes already as one HTTP chunk: saves building it."""
+        self._transport.write(framed if self._chunked else payload)
+        self.bytes_sent += len(payload)
+
+    def finish(self) -> None:
+        if self._chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._finish()
+
+    def abort(self) -> None:
+        """Cut the connection: the client sees that the answer is not complete."""
+        self.finished = True
+        self._transport.abort()
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._connection.answered()
+
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        if self.started:
+            raise RuntimeError("an answer was started twice")
+        self.status = status
+        head = [_STATUS_LINES[status], self._connection.date_line]
+        head.extend(b"%b: %b\r\n" % pair for pair in headers)
+        if not self._connection.keep_alive:
+            head.append(b"connection: close\r\n")
+        return head
