@@ -1,0 +1,198 @@
+"""Every setting of every service.
+
+One YAML file may hold all services, a section each (``api:``, ``router:``, ``up:``, ``cpu:``, ``bert:``). What is not
+in the file comes from the environment (``HEADRACE_API_PORT``), and a flag wins over both. Settings are built once, by
+``load``, and passed in; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from headrace.errors import ConfigError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 takes a free one."""
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def home() -> Path:
+    """Where all state of this machine lives: ``HEADRACE_HOME``, else ``~/.headrace``."""
+    return Path(os.environ.get("HEADRACE_HOME", "~/.headrace")).expanduser()
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith("http://"):
+        raise ValueError("must start with http://")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Settings(BaseSettings):
+    """Base of the sections. Unknown keys are refused: a typo must not become a default."""
+
+    section: ClassVar[str]
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # ``load`` merges the sources, so that an error can name where a value came from
+
+
+class ServiceSettings(Settings):
+    """What every service has."""
+
+    host: str = Field("0.0.0.0", description="Address to listen on.")
+    drain_timeout: Seconds = Field(60.0, description="Seconds that running requests get to finish after SIGTERM.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    hop_secret: str = Field("", description="Shared secret between the hops; empty only on loopback.", repr=False)
+    hop_secret_previous: str = Field("", description="Still accepted while the secret is rotated.", repr=False)
+
+
+class ApiSettings(ServiceSettings):
+    """llm-api."""
+
+    section: ClassVar[str] = "api"
+    port: Port = Field(8000, description="Traffic port.")
+    ops_port: Port = Field(9100, description="Ops port.")
+    processes: PositiveInt = Field(1, description="Processes that share the traffic port.")
+    router: list[HttpUrl] = Field(["http://127.0.0.1:8001"], description="Addresses of the routers.")
+    database: str = Field("", description="SQLAlchemy URL of the key store; empty: SQLite under HEADRACE_HOME.")
+    pepper: str = Field("", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.")
+    max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
+    first_event_timeout: Seconds = Field(600.0, description="Seconds a client waits for the first byte at most.")
+
+
+class RouterSettings(ServiceSettings):
+    """The router."""
+
+    section: ClassVar[str] = "router"
+    port: Port = Field(8001, description="Traffic port.")
+    ops_port: Port = Field(9101, description="Ops port.")
+    processes: PositiveInt = Field(1, description="Processes that share the traffic port.")
+    workers: list[str] = Field([], description="Workers as MODEL=URL[,ops=URL].")
+    max_body: PositiveInt = Field(9 * 1024 * 1024, description="Largest body, in bytes; more than llm-api's.")
+    queue: PositiveInt = Field(1024, description="Requests that may wait per pool.")
+    poll_interval: Seconds = Field(0.5, description="Seconds between two looks at a worker's /load.")
+
+
+class WorkerSettings(ServiceSettings):
+    """What every worker has."""
+
+    model: Path = Field(description="Folder of the model.")
+    name: str = Field("", description="Name that the model is served under; empty: the folder's name.")
+    max_waiting: PositiveInt = Field(256, description="Requests that may wait inside the worker.")
+
+
+class CpuWorkerSettings(WorkerSettings):
+    """cpu-worker: OpenVINO GenAI."""
+
+    section: ClassVar[str] = "cpu"
+    port: Port = Field(8040, description="Traffic port.")
+    ops_port: Port = Field(9140, description="Ops port.")
+    max_running: PositiveInt = Field(16, description="Requests that are generated at the same time.")
+    kv_cache_mib: PositiveInt = Field(512, description="Memory for the KV cache, in MiB.")
+    precision: Literal["f32", "bf16"] = Field("f32", description="Precision of the computation.")
+
+
+class BertWorkerSettings(WorkerSettings):
+    """bert-worker."""
+
+    section: ClassVar[str] = "bert"
+    port: Port = Field(8010, description="Traffic port.")
+    ops_port: Port = Field(9110, description="Ops port.")
+    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the CPU computes it.")
+    batch_tokens: PositiveInt = Field(4096, description="Tokens in one batch, padding included.")
+
+
+_SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings)
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(
+    kind: type[S], *, file: Path | None = None, flags: Mapping[str, Any] | None = None, env: bool = True
+) -> S:
+    """Build the settings of one service: flags over environment over file over defaults.
+
+    Flags that are None were not given. Raises ConfigError, which names the source, the key and what is allowed.
+    """
+    sources: list[tuple[str, dict[str, Any]]] = []
+    if file is not None:
+        sources.append((str(file), _read(file).get(kind.section) or {}))
+    if env:
+        sources.append(("environment", EnvSettingsSource(kind, env_prefix=_prefix(kind))()))
+    sources.append(("command line", {key: value for key, value in (flags or {}).items() if value is not None}))
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source, values in sources:
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: {kind.section} must be a mapping of settings")
+        merged.update(values)
+        origin.update(dict.fromkeys(values, source))
+    try:
+        return kind(**merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(kind, error, origin)) from None
+
+
+def _prefix(kind: type[Settings]) -> str:
+    return f"HEADRACE_{kind.section.upper()}_"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file}: must hold sections such as api:, not {type(document).__name__}")
+    known = {section.section for section in _SECTIONS} | set(_OTHER_SECTIONS)
+    unknown = [str(key) for key in document if key not in known]
+    if unknown:
+        raise ConfigError(f"{file}: unknown section {unknown[0]!r}; sections are {', '.join(sorted(known))}")
+    return document
+
+
+_OTHER_SECTIONS = ("up", "vllm", "trt")
+
+
+def _explain(kind: type[Settings], error: ValidationError, origin: Mapping[str, str]) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        top = str(item["loc"][0]) if item["loc"] else ""
+        where = origin.get(top, "settings")
+        name = f"{_prefix(kind)}{key.upper()}" if where == "environment" else f"{kind.section}.{key}"
+        lines.append(f"{where}: {name}: {_reason(kind, top, item)}")
+    return "\n".join(lines)
+
+
+def _reason(kind: type[Settings], key: str, item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown setting; allowed are {', '.join(sorted(kind.model_fields))}"
+    if item["type"] == "missing":
+        return "is required"
+    field = kind.model_fields.get(key)
+    allowed = get_args(field.annotation) if field is not None and item["type"] == "literal_error" else ()
+    hint = f"must be one of {', '.join(map(str, allowed))}" if allowed else item["msg"][0].lower() + item["msg"][1:]
+    return f"{hint} (got {item['input']!r})"
