@@ -144,9 +144,7 @@ class Worker(ABC):
     def admit(self) -> None:
         """Raises Overloaded unless the worker takes requests; a stalled one does, since only its probes can tell."""
         if self.draining:
-            raise Overloaded(
-                "This worker is draining; send the request to another one.", code="draining", retry_after=1
-            )
+            raise Overloaded("This worker is draining; use another one.", code="draining", retry_after=1)
         if self.failure is not None or not self.warm:
             raise Overloaded("This worker is not ready.", code="not_ready", retry_after=5)
 
