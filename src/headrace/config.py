@@ -127,9 +127,7 @@ _SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerS
 S = TypeVar("S", bound=Settings)
 
 
-def load(
-    kind: type[S], *, file: Path | None = None, flags: Mapping[str, Any] | None = None, env: bool = True
-) -> S:
+def load(kind: type[S], *, file: Path | None = None, flags: Mapping[str, Any] | None = None, env: bool = True) -> S:
     """Build the settings of one service: flags over environment over file over defaults.
 
     Flags that are None were not given. Raises ConfigError, which names the source, the key and what is allowed.

@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -178,8 +178,7 @@ class ServerConnection(asyncio.Protocol):
     # ---- the socket ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         limits = self._server.limits
         transport.set_write_buffer_limits(limits.write_buffer, limits.write_buffer // 4)
         peer = transport.get_extra_info("peername")
@@ -391,7 +390,7 @@ class ServerConnection(asyncio.Protocol):
                 raise RuntimeError(f"the handler of {exchange.request.path} did not finish its answer")
         except ApiError as error:
             exchange.fail(error)
-        except Exception:  # noqa: BLE001  the last line of defence: a defect costs one request, not the process
+        except Exception:  # the last line of defence: a defect costs one request, not the process
             log.exception("unhandled error", extra={"path": exchange.request.path})
             exchange.fail(InternalError("Something went wrong on our side."))
 

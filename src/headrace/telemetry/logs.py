@@ -1,0 +1,105 @@
+"""One JSON line per event on standard output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import MutableMapping
+from typing import IO, Any
+
+import msgspec
+import structlog
+
+_FLUSH_SECONDS = 0.1
+_PENDING_BYTES = 4 * 1024 * 1024
+
+_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(level: str, service: str, stream: IO[str] | None = None) -> None:
+    """Send everything that goes through ``logging`` to standard output, a JSON object a line."""
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_extras],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(serializer=_to_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("asyncio").setLevel("WARNING")
+    handler.addFilter(lambda record: record.__dict__.setdefault("service", service) is not None)
+
+
+def _extras(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What was given as ``extra=`` becomes fields."""
+    record = event["_record"]
+    event.update({key: value for key, value in vars(record).items() if key not in _RECORD_FIELDS})
+    event["logger"] = record.name
+    event["level"] = record.levelname.lower()
+    return event
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+class LineWriter:
+    """Writes lines from a thread, so that a full pipe never holds the event loop up.
+
+    Lines beyond 4 MiB that wait are dropped and counted in ``dropped``: a log must not be what ends a service.
+    """
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self.dropped = 0
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._pending = 0
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, line: bytes) -> None:
+        """Take one line, with its line feed."""
+        if self._pending > _PENDING_BYTES:
+            self.dropped += 1
+            return
+        self._pending += len(line)
+        self._lines.append(line)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._wake.put(True)
+        self._thread.join(timeout=2.0)
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            try:
+                closing = self._wake.get(timeout=_FLUSH_SECONDS)
+            except queue.Empty:
+                closing = False
+            waiting = len(self._lines)  # append and popleft are atomic: no lock between the loop and this thread
+            if waiting:
+                data = b"".join([self._lines.popleft() for _ in range(waiting)])
+                self._flush(data)
+                self._pending -= len(data)
+
+    def _flush(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            self.dropped += data.count(b"\n")

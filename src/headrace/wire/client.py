@@ -1,0 +1,346 @@
+"""The upstream side: kept-alive connections to one origin, one request at a time on each."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from headrace.errors import ConfigError, ConnectError, ConnectionLost, ProtocolError, UpstreamTimeout, WireError
+from headrace.wire.limits import ClientLimits
+from headrace.wire.response import ChunkedDecoder, ResponseHead
+
+
+class Sink(Protocol):
+    """Takes an answer as it arrives. The methods must not block, and never raise."""
+
+    def on_head(self, head: ResponseHead) -> None: ...
+
+    def on_data(self, payload: bytes, framed: bytes | None) -> None:
+        """A piece of the body; ``framed`` is the same as exactly one HTTP chunk, where it arrived so."""
+
+    def on_end(self) -> None: ...
+
+    def on_lost(self, error: WireError) -> None:
+        """The answer will not be complete."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an origin."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_expires",
+        "_head",
+        "_left",
+        "_loop",
+        "_origin",
+        "_sink",
+        "_transport",
+        "idle_since",
+        "reused",
+    )
+
+    def __init__(self, origin: Origin, expires: float) -> None:
+        self.reused = False
+        self.idle_since = 0.0
+        self._origin = origin
+        self._expires = expires
+        self._transport: asyncio.Transport
+        self._sink: Sink | None = None
+        self._head: ResponseHead | None = None
+        self._chunked: ChunkedDecoder | None = None
+        self._buffer = b""
+        self._left = 0
+
+    def send(self, data: bytes, sink: Sink) -> None:
+        """Send one whole request; the answer goes to ``sink``."""
+        self._sink = sink
+        self._head = None
+        self._chunked = None
+        self._transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading: the one who is to take the answer cannot keep up."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection: the peer sees it and stops working for us."""
+        self._sink = None
+        self._transport.abort()
+
+    @property
+    def usable(self) -> bool:
+        return not self._transport.is_closing()
+
+    def expired(self, now: float) -> bool:
+        return now > self._expires or now - self.idle_since > self._origin.limits.keep_alive
+
+    # ---- asyncio.Protocol ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._origin.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._origin.closed(self)
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        head = self._head
+        if head is not None and head.length is None and self._chunked is None and exc is None:
+            sink.on_end()  # neither length nor chunks: the end of the connection is the end of the body
+        else:
+            sink.on_lost(ConnectionLost(f"{self._origin.name} closed the connection before its answer was complete"))
+
+    def data_received(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None:  # nothing was asked: whatever this is, it is not an answer
+            self._transport.abort()
+            return
+        chunked = self._chunked
+        if chunked is not None:
+            # The usual case of a stream: one read is one chunk. It is passed on as it is, without being taken apart.
+            if chunked.at_border and data[-2:] == b"\r\n":
+                line = data.find(b"\r\n", 0, 18)
+                if line > 0 and _is_hex(data[:line]) and int(data[:line], 16) == len(data) - line - 4 > 0:
+                    sink.on_data(data[line + 2 : -2], data)
+                    return
+            self._guarded(data)
+        elif self._head is not None:
+            self._body(data, sink)
+        else:
+            self._guarded(data)
+
+    def _guarded(self, data: bytes) -> None:
+        sink = self._sink
+        assert sink is not None
+        try:
+            if self._chunked is not None:
+                self._chunk(data, self._chunked, sink)
+            else:
+                self._read_head(data, sink)
+        except ProtocolError as error:
+            self.abort()
+            sink.on_lost(error)
+
+    def _read_head(self, data: bytes, sink: Sink) -> None:
+        data = self._buffer + data if self._buffer else data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > self._origin.limits.head:
+                raise ProtocolError(f"{self._origin.name} sent a head without an end")
+            self._buffer = data
+            return
+        self._buffer = b""
+        head = ResponseHead(data[:end])
+        rest = data[end + 4 :]
+        if 100 <= head.status < 200:
+            if rest:
+                self._read_head(rest, sink)
+            return
+        self._head = head
+        self._left = head.length or 0
+        if head.chunked:
+            self._chunked = ChunkedDecoder()
+        sink.on_head(head)
+        if self._sink is None:
+            return
+        if head.length == 0:
+            self._end(sink)
+        elif rest and self._chunked is not None:
+            self._chunk(rest, self._chunked, sink)
+        elif rest:
+            self._body(rest, sink)
+
+    def _body(self, data: bytes, sink: Sink) -> None:
+        head = self._head
+        if head is None or head.length is None:
+            sink.on_data(data, None)
+            return
+        if len(data) > self._left:
+            self.abort()
+            sink.on_lost(ProtocolError(f"{self._origin.name} sent more than its Content-Length"))
+            return
+        self._left -= len(data)
+        sink.on_data(data, None)
+        if self._left == 0 and self._sink is not None:
+            self._end(sink)
+
+    def _chunk(self, data: bytes, decoder: ChunkedDecoder, sink: Sink) -> None:
+        payload = decoder.feed(data)
+        if payload:
+            sink.on_data(payload, None)
+        if decoder.done and self._sink is not None:
+            self._end(sink)
+
+    def _end(self, sink: Sink) -> None:
+        assert self._head is not None
+        self._sink = None
+        self._chunked = None
+        if self._head.keep_alive:
+            self._origin.give_back(self)
+        else:
+            self._transport.close()
+        sink.on_end()
+
+
+class Origin:
+    """A server that requests go to, and the connections that are open to it."""
+
+    def __init__(self, url: str, limits: ClientLimits | None = None, *, unix_path: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
+            raise ConfigError(f"{url}: an upstream's address looks like http://host:port")
+        self.limits = limits or ClientLimits()
+        self.host, self.port = parts.hostname, parts.port or 80
+        self.name = f"{self.host}:{self.port}" if unix_path is None else unix_path
+        self.host_line = b"host: %b\r\n" % parts.netloc.encode()
+        self._unix_path = unix_path
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._closed = False
+
+    def take(self) -> Connection | None:
+        """An idle connection, the one used last first; None if there is none."""
+        now = time.monotonic()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and not connection.expired(now):
+                connection.reused = True
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> Connection:
+        """A fresh connection. Raises ConnectError or UpstreamTimeout."""
+        loop = asyncio.get_running_loop()
+        age = self.limits.max_age * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
+        expires = time.monotonic() + age
+
+        def make() -> Connection:
+            return Connection(self, expires)
+
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout):
+                if self._unix_path is not None:
+                    _, connection = await loop.create_unix_connection(make, self._unix_path)
+                else:
+                    _, connection = await loop.create_connection(make, self.host, self.port)
+        except TimeoutError:
+            raise UpstreamTimeout(f"{self.name} did not accept a connection in time") from None
+        except socket.gaierror as error:
+            raise ConnectError(f"{self.name} does not resolve: {error.strerror}") from None
+        except OSError as error:
+            raise ConnectError(f"{self.name} cannot be reached: {error.strerror or error}") from None
+        return connection
+
+    async def acquire(self) -> Connection:
+        """An idle connection, or else a fresh one."""
+        return self.take() or await self.connect()
+
+    def opened(self, connection: Connection) -> None:
+        self._all.add(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        connection.idle_since = time.monotonic()
+        if self._closed or len(self._idle) >= self.limits.idle:
+            connection.abort()
+        else:
+            self._idle.append(connection)
+
+    def closed(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close_idle(self, now: float) -> None:
+        """Drop the connections that may not be reused any more; call it now and then."""
+        for connection in [connection for connection in self._idle if connection.expired(now)]:
+            self._idle.remove(connection)
+            connection.abort()
+
+    def close(self) -> None:
+        self._closed = True
+        for connection in list(self._all):
+            connection.abort()
+        self._idle.clear()
+
+
+def _is_hex(digits: bytes) -> bool:
+    return digits.isalnum() and not digits.strip(b"0123456789abcdefABCDEF")
+
+
+class Answer:
+    """A whole answer that was not passed on: for polls, probes and small calls."""
+
+    __slots__ = ("body", "head", "status")
+
+    def __init__(self, head: ResponseHead, body: bytes) -> None:
+        self.head = head
+        self.status = head.status
+        self.body = body
+
+
+class _Collector:
+    """A sink that keeps the whole answer, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._limit = limit
+        self._head: ResponseHead | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def on_head(self, head: ResponseHead) -> None:
+        self._head = head
+
+    def on_data(self, payload: bytes, framed: bytes | None) -> None:
+        self._size += len(payload)
+        if self._size <= self._limit:
+            self._pieces.append(payload)
+        else:
+            self.on_lost(ProtocolError(f"the answer is larger than {self._limit} bytes"))
+
+    def on_end(self) -> None:
+        if not self.done.done() and self._head is not None:
+            self.done.set_result(Answer(self._head, b"".join(self._pieces)))
+
+    def on_lost(self, error: WireError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+async def fetch(
+    origin: Origin,
+    method: str,
+    path: str,
+    *,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    body: bytes = b"",
+    timeout: float = 5.0,
+    limit: int = 16 * 1024 * 1024,
+) -> Answer:
+    """One request, its whole answer. Raises WireError."""
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in headers or [])
+    head = b"%b %b HTTP/1.1\r\n%b%b" % (method.encode(), path.encode(), origin.host_line, lines)
+    data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    collector = _Collector(limit)
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            connection = await origin.acquire()
+            connection.send(data, collector)
+            return await collector.done
+    except TimeoutError:
+        raise UpstreamTimeout(f"{origin.name} did not answer {path} within {timeout:g} s") from None
+    finally:
+        if connection is not None and (not collector.done.done() or collector.done.cancelled()):
+            connection.abort()

@@ -1,0 +1,131 @@
+"""Reading the answers of our own upstreams: the head, and the two ways in which a body is framed.
+
+The head is scanned for the few fields that matter instead of being parsed line by line: the peer is a worker or a
+router that we run, and the answer's bytes are mostly passed on.
+"""
+
+from __future__ import annotations
+
+from headrace.errors import ProtocolError
+
+_MAX_CHUNK_LINE = 32
+
+
+class ResponseHead:
+    """Status and headers of an answer. ``header`` looks a field up; names are in lower case."""
+
+    __slots__ = ("_lower", "_raw", "chunked", "keep_alive", "length", "status")
+
+    def __init__(self, raw: bytes) -> None:
+        """``raw`` is everything up to the empty line, without it. Raises ProtocolError."""
+        if raw[:7] != b"HTTP/1." or raw[8:9] != b" " or not raw[9:12].isdigit():
+            raise ProtocolError("the peer does not speak HTTP/1.1")
+        self.status = int(raw[9:12])
+        self._raw = raw
+        self._lower = lower = raw.lower()
+        length = self.header(b"content-length")
+        self.chunked = b"\r\ntransfer-encoding:" in lower
+        if self.chunked and self.header(b"transfer-encoding").lower() != b"chunked":
+            raise ProtocolError("the peer uses an unknown transfer encoding")
+        if length and (not length.isdigit() or self.chunked or lower.count(b"\r\ncontent-length:") > 1):
+            raise ProtocolError("the peer's Content-Length is ambiguous")
+        self.length = int(length) if length else None
+        if self.status in (204, 304):
+            self.length = 0
+        connection = self.header(b"connection").lower()
+        self.keep_alive = connection != b"close" if raw[7:8] == b"1" else connection == b"keep-alive"
+
+    def header(self, name: bytes) -> bytes:
+        """The field's value; empty if the field is not there."""
+        start = self._lower.find(b"\r\n%b:" % name)
+        if start < 0:
+            return b""
+        start += len(name) + 3
+        end = self._raw.find(b"\r\n", start)
+        return self._raw[start : end if end >= 0 else None].strip()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All fields, names in lower case."""
+        pairs = [line.partition(b":") for line in self._raw.split(b"\r\n")[1:]]
+        return [(name.lower(), value.strip()) for name, _, value in pairs]
+
+    @property
+    def event_stream(self) -> bool:
+        return self.header(b"content-type").startswith(b"text/event-stream")
+
+
+class ChunkedDecoder:
+    """Takes the chunked coding off (RFC 9112, 7.1). Trailers are read and dropped."""
+
+    __slots__ = ("_buffer", "_left", "_trailers", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._buffer = b""
+        self._left = 0
+        self._trailers = False
+
+    @property
+    def at_border(self) -> bool:
+        """True when no chunk is half read, so that the next bytes begin with a chunk's size line."""
+        return not self._buffer and not self._left and not self._trailers
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in ``data``; ``done`` tells that the body is complete. Raises ProtocolError."""
+        data = self._buffer + data if self._buffer else data
+        self._buffer = b""
+        pieces: list[bytes] = []
+        position = 0
+        while position < len(data):
+            if self._trailers:
+                position = self._skip_trailer(data, position)
+            elif self._left > 2:
+                piece = data[position : position + self._left - 2]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+            elif self._left:
+                position += self._skip_line_end(data[position])
+            else:
+                position = self._read_size(data, position)
+            if self.done:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_size(self, data: bytes, position: int) -> int:
+        end = data.find(b"\r\n", position, position + _MAX_CHUNK_LINE)
+        if end < 0:
+            if len(data) - position >= _MAX_CHUNK_LINE:
+                raise ProtocolError("the peer sent a chunk without a size")
+            self._buffer = data[position:]
+            return len(data)
+        size = _chunk_size(data[position:end])
+        self._trailers = size == 0
+        self._left = size + 2 if size else 0
+        return end + 2
+
+    def _skip_line_end(self, byte: int) -> int:
+        if byte != b"\r\n"[2 - self._left]:
+            raise ProtocolError("the peer's chunk is longer than it said")
+        self._left -= 1
+        return 1
+
+    def _skip_trailer(self, data: bytes, position: int) -> int:
+        end = data.find(b"\r\n", position)
+        if end < 0:
+            self._buffer = data[position:]
+            if len(self._buffer) > 64 * 1024:
+                raise ProtocolError("the peer's trailers do not end")
+            return len(data)
+        self.done = end == position
+        return end + 2
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits.isalnum() or len(digits) > 12:
+        raise ProtocolError("the peer sent a chunk without a size")
+    try:
+        return int(digits, 16)
+    except ValueError:
+        raise ProtocolError("the peer sent a chunk without a size") from None
