@@ -34,6 +34,9 @@ Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
 
 
+_COMBINE: dict[Merge, Callable[[float, float], float]] = {"sum": add, "max": max, "min": min}
+
+
 class Counter:
     """A number that only grows."""
 
@@ -240,7 +243,7 @@ def _values(child: Counter | Gauge | Histogram) -> list[float]:
 
 
 def _merge_pair(a: FamilySnapshot, b: FamilySnapshot) -> FamilySnapshot:
-    combine: Callable[[float, float], float] = {"sum": add, "max": max, "min": min}[a.merge]
+    combine = _COMBINE[a.merge]
     children = dict(a.children)
     for labels, values in b.children:
         mine = children.get(labels)

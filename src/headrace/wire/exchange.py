@@ -31,7 +31,17 @@ class Exchange:
     goes away the handler's task is cancelled.
     """
 
-    __slots__ = ("_chunked", "_connection", "_transport", "bytes_sent", "finished", "on_writable", "request", "status")
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_transport",
+        "bytes_sent",
+        "finished",
+        "on_writable",
+        "request",
+        "status",
+        "streaming_events",
+    )
 
     def __init__(self, request: Request, connection: ServerConnection, transport: asyncio.Transport) -> None:
         self.request = request
@@ -39,6 +49,8 @@ class Exchange:
         """The status that was sent; 0 until then."""
         self.finished = False
         self.bytes_sent = 0
+        self.streaming_events = False
+        """True once an event stream has begun, so that an error can still be told as an event."""
         self.on_writable: Callable[[bool], None] | None = None
         """Called with False when the client reads too slowly, and with True when it caught up."""
         self._connection = connection
@@ -78,7 +90,9 @@ class Exchange:
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the head of an answer whose length is not known."""
+        headers = list(headers)
         head = self._head(status, headers)
+        self.streaming_events = any(value.startswith(b"text/event-stream") for _, value in headers)
         self._chunked = self._connection.http11
         if self._chunked:
             head.append(b"transfer-encoding: chunked\r\n")

@@ -180,7 +180,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         limits = self._server.limits
-        transport.set_write_buffer_limits(limits.write_buffer, limits.write_buffer // 4)
+        self._transport.set_write_buffer_limits(limits.write_buffer, limits.write_buffer // 4)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._deadline = time.monotonic() + limits.head_timeout

@@ -1,0 +1,235 @@
+"""Carrying one upstream answer to one client.
+
+Of an event stream only whole events are passed on (cut at the last blank line) and nothing is sent before the first
+one; any other answer is held until it is complete. So whoever relays may try again elsewhere as long as
+``exchange.started`` is False, and a stream that breaks breaks between two events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from headrace.errors import ApiError, ConnectionLost, ProtocolError, UpstreamTimeout, WireError
+from headrace.wire.client import Answer, Connection
+from headrace.wire.exchange import Exchange
+from headrace.wire.limits import MIB
+from headrace.wire.response import ResponseHead
+
+_DONE = b"data: [DONE]"
+_ERROR = b'data: {"error"'
+_HEARTBEAT = b": ping\n\n"
+
+HELD_BYTES = MIB
+"""An answer up to this size is held until it is complete; a larger one is passed on as it comes."""
+EVENT_BYTES = MIB
+"""The largest single event."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Relay:
+    """One attempt at one answer. A ``Sink``.
+
+    ``on_start`` is called once, when the first bytes are about to go to the client, and gives the headers to send.
+    ``on_events`` sees each piece of whole events and gives what to send instead (the same object: unchanged).
+    """
+
+    __slots__ = (
+        "_connection",
+        "_done",
+        "_exchange",
+        "_head",
+        "_held",
+        "_last_payload",
+        "_on_events",
+        "_on_start",
+        "_size",
+        "_stream",
+        "_tail",
+        "deadline",
+        "first_event",
+        "last_event",
+        "paused",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        on_start: Callable[[ResponseHead], Headers],
+        on_events: Callable[[bytes], bytes] | None = None,
+        deadline: float = float("inf"),
+    ) -> None:
+        self.deadline = deadline
+        """``time.monotonic()`` by which the first bytes must be there."""
+        self.first_event = 0.0
+        self.last_event = 0.0
+        self.paused = False
+        self._exchange = exchange
+        self._on_start = on_start
+        self._on_events = on_events
+        self._connection: Connection | None = None
+        self._done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._head: ResponseHead | None = None
+        self._held: list[bytes] = []
+        self._size = 0
+        self._stream = False
+        self._tail = b""
+        self._last_payload = b""
+
+    async def run(self, connection: Connection, request: bytes) -> Answer | None:
+        """Send ``request`` and carry the answer.
+
+        Returns the answer if it was held and nothing was sent, None if it went to the client completely (``finish`` is
+        left to the caller). Raises WireError if it did not arrive completely. Cancelling drops the connection, so that
+        the peer stops working.
+        """
+        self._connection = connection
+        self._exchange.on_writable = self._on_writable
+        connection.send(request, self)
+        try:
+            return await self._done
+        finally:
+            self._exchange.on_writable = None
+            if self._connection is not None:
+                connection.abort()
+
+    def fail(self, error: WireError) -> None:
+        """End the attempt from outside."""
+        if not self._done.done():
+            self._done.set_exception(error)
+
+    def beat(self, now: float, interval: float) -> None:
+        """Send a comment line if the stream has begun and was silent for ``interval`` seconds."""
+        if self.first_event and not self.paused and now - self.last_event >= interval:
+            self.last_event = now
+            self._exchange.write(_HEARTBEAT)
+
+    # ---- Sink ----
+
+    def on_head(self, head: ResponseHead) -> None:
+        self._head = head
+        self._stream = head.status == 200 and head.event_stream
+
+    def on_data(self, payload: bytes, framed: bytes | None) -> None:
+        if self._stream:
+            if self._tail or payload[-2:] != b"\n\n":
+                payload, framed = self._cut(payload), None
+                if not payload:
+                    return
+            self._pass(payload, framed)
+        elif self._exchange.started:
+            self._exchange.write(payload)
+        else:
+            self._hold(payload)
+
+    def on_end(self) -> None:
+        self._connection = None
+        head = self._head
+        if self._done.done() or head is None:
+            return
+        if self._stream:
+            self._end_stream()
+        elif self._exchange.started:
+            self._done.set_result(None)
+        else:
+            self._done.set_result(Answer(head, b"".join(self._held)))
+
+    def on_lost(self, error: WireError) -> None:
+        self._connection = None
+        self.fail(error)
+
+    # ---- inside ----
+
+    def _pass(self, payload: bytes, framed: bytes | None) -> None:
+        self.last_event = time.monotonic()
+        if not self.first_event:
+            self.first_event = self.last_event
+            self._start()
+        self._last_payload = payload
+        if self._on_events is not None:
+            changed = self._on_events(payload)
+            if changed is not payload:
+                self._exchange.write(changed)
+                return
+        if framed is not None:
+            self._exchange.write_framed(framed, payload)
+        else:
+            self._exchange.write(payload)
+
+    def _start(self) -> None:
+        assert self._head is not None
+        self._exchange.start(self._head.status, self._on_start(self._head))
+
+    def _cut(self, payload: bytes) -> bytes:
+        """Whole events out of what came so far; the rest waits for more."""
+        data = self._tail + payload
+        border = data.rfind(b"\n\n") + 2
+        crlf = data.rfind(b"\r\n\r\n") + 4
+        border = max(border if border > 1 else 0, crlf if crlf > 3 else 0)
+        self._tail = data[border:]
+        if len(self._tail) > EVENT_BYTES:
+            self._tail = b""
+            self.fail(ProtocolError(f"an event of the answer is larger than {EVENT_BYTES} bytes"))
+        return data[:border]
+
+    def _end_stream(self) -> None:
+        if self._tail:
+            self._pass(self._tail + b"\n\n", None)
+        last = self._last_payload
+        if _DONE in last or _ERROR in last:
+            self._done.set_result(None)
+        else:
+            self.fail(ConnectionLost("the stream ended before its last event"))
+
+    def _hold(self, payload: bytes) -> None:
+        self._held.append(payload)
+        self._size += len(payload)
+        if self._size > HELD_BYTES:
+            self._start()
+            self._exchange.write(b"".join(self._held))
+            self._held.clear()
+
+    def _on_writable(self, writable: bool) -> None:
+        self.paused = not writable
+        if self._connection is not None:
+            if writable:
+                self._connection.resume()
+            else:
+                self._connection.pause()
+
+
+def end_broken(exchange: Exchange, error: ApiError) -> None:
+    """End an answer that has begun and cannot be completed: an error event in a stream, a cut connection elsewhere."""
+    if exchange.streaming_events:
+        exchange.write(b"data: %b\n\n" % error.body())
+        exchange.finish()
+    else:
+        exchange.abort()
+
+
+class RelayWatch:
+    """Looks at all running relays once a second: one timer for all of them."""
+
+    def __init__(self, heartbeat: float | None = None) -> None:
+        self._relays: set[Relay] = set()
+        self._heartbeat = heartbeat
+
+    def add(self, relay: Relay) -> None:
+        self._relays.add(relay)
+
+    def discard(self, relay: Relay) -> None:
+        self._relays.discard(relay)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.check(time.monotonic())
+
+    def check(self, now: float) -> None:
+        for relay in list(self._relays):
+            if not relay.first_event and now > relay.deadline:
+                relay.fail(UpstreamTimeout("no answer before the deadline"))
+            elif self._heartbeat is not None:
+                relay.beat(now, self._heartbeat)
