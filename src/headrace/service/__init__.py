@@ -1,1 +1,6 @@
-"""How a service runs: its settings, its ops port, its processes, signals and drain."""
+"""How a service runs: its ports, its processes, signals and drain."""
+
+from headrace.service.run import run
+from headrace.service.service import Service
+
+__all__ = ["Service", "run"]

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_left",
         "_loop",
         "_origin",
+        "_paused",
         "_sink",
         "_transport",
         "idle_since",
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._chunked: ChunkedDecoder | None = None
         self._buffer = b""
         self._left = 0
+        self._paused = False
 
     def send(self, data: bytes, sink: Sink) -> None:
         """Send one whole request; the answer goes to ``sink``."""
@@ -66,10 +68,14 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading: the one who is to take the answer cannot keep up."""
-        self._transport.pause_reading()
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def resume(self) -> None:
-        self._transport.resume_reading()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Drop the connection: the peer sees it and stops working for us."""
@@ -186,6 +192,7 @@ class Connection(asyncio.Protocol):
         self._sink = None
         self._chunked = None
         if self._head.keep_alive:
+            self.resume()
             self._origin.give_back(self)
         else:
             self._transport.close()
