@@ -1,0 +1,79 @@
+"""What a model folder is: format, architecture, context length, and the engines that can serve it.
+
+An engine is named as its worker is: ``headrace worker cpu|bert|vllm|trt``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.errors import ModelError
+from headrace.models import gguf
+
+_GENERATORS = ("ForCausalLM", "ForConditionalGeneration")
+_ENCODERS = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "electra"})
+_GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
+"""What OpenVINO GenAI reads from a GGUF: https://docs.openvino.ai, "Generative AI: GGUF"."""
+
+
+class Description(msgspec.Struct, frozen=True):
+    """``format`` is gguf, openvino, safetensors, onnx or pytorch; ``context`` is in tokens."""
+
+    format: str
+    architecture: str
+    context: int | None
+    engines: tuple[str, ...]
+
+
+def describe(folder: Path) -> Description:
+    """Look at the files of a folder. Raises ModelError where no engine can tell what to do with them."""
+    if files := sorted(folder.glob("*.gguf")):
+        architecture, context = gguf.read_head(files[0])
+        engines = ("cpu",) if architecture in _GGUF_ARCHITECTURES else ()
+        return Description("gguf", architecture, context, engines)
+    kind = _format(folder)
+    config = _config(folder)
+    architecture = next(iter(config.get("architectures") or ()), None) or str(config.get("model_type", "unknown"))
+    context = config.get("max_position_embeddings")
+    return Description(
+        kind, str(architecture), context if isinstance(context, int) else None, _engines(kind, config, architecture)
+    )
+
+
+def _format(folder: Path) -> str:
+    patterns = {
+        "openvino": ("openvino_model.xml", "openvino_language_model.xml"),
+        "safetensors": ("*.safetensors",),
+        "onnx": ("*.onnx", "onnx/*.onnx"),
+        "pytorch": ("pytorch_model*.bin",),
+    }
+    for kind, names in patterns.items():
+        if any(next(folder.glob(name), None) for name in names):
+            return kind
+    raise ModelError(
+        f"{folder} holds no model: expected a .gguf file, or a Hugging Face folder with config.json and weights"
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing: a folder with weights needs it; pull the model again") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); pull the model again") from None
+
+
+def _engines(kind: str, config: dict[str, Any], architecture: str) -> tuple[str, ...]:
+    generates = architecture.endswith(_GENERATORS)
+    if kind == "openvino":
+        return ("cpu",) if generates else ()
+    if generates:
+        return ("vllm", "trt") if kind in ("safetensors", "pytorch") else ()
+    if config.get("model_type") in _ENCODERS:
+        return ("bert",) if kind in ("safetensors", "onnx") else ()
+    return ()
