@@ -10,7 +10,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -32,6 +32,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     name: str
     context: int
     adapters: tuple[str, ...] = ()
+    modality: Literal["text", "embedding", "classification", "rerank"] = "text"
+    """What comes out."""
 
 
 class Load(msgspec.Struct, frozen=True):
