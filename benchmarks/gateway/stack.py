@@ -1,0 +1,92 @@
+"""What is measured, as real processes: mock workers, nginx, and Headrace's router and llm-api."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.gateway import nginx
+from benchmarks.gateway.columns import FAST_MODEL, PACE, PACED_MODEL
+from benchmarks.gateway.processes import Processes, free_ports, wait_ready
+
+HEADRACE = (sys.executable, "-m", "headrace")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One way to the workers."""
+
+    name: str
+    urls: Mapping[str, str]
+    """The address to use for each model."""
+    key: str = ""
+    services: Mapping[str, int] = field(default_factory=dict)
+    """Roots of the process trees whose CPU counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    direct: Target
+    headrace: Target
+    nginx: Target | None
+    """None where nginx is not installed."""
+
+
+def start(processes: Processes, loadbench: Path, process_count: int) -> Stack:
+    """Start everything and wait until it is ready. Raises BenchmarkError."""
+    workers = _start_workers(processes, loadbench)
+    direct = Target("direct", {model: f"http://127.0.0.1:{port}" for model, port in workers.items()})
+    return Stack(direct, _start_headrace(processes, direct, process_count), _start_nginx(processes, workers))
+
+
+def _start_workers(processes: Processes, loadbench: Path) -> dict[str, int]:
+    ports = dict(zip((FAST_MODEL, PACED_MODEL), free_ports(2), strict=True))
+    for model, port in ports.items():
+        pace = PACE if model == PACED_MODEL else "0"
+        argv = [str(loadbench), "worker", "-addr", f"127.0.0.1:{port}", "-model", model, "-interval", pace]
+        wait_ready(processes.start(f"worker-{model}", argv), port, "/health")
+    return ports
+
+
+def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | None:
+    executable = nginx.binary()
+    if executable is None:
+        return None
+    folder = processes.folder / "nginx"
+    folder.mkdir()
+    ports = dict(zip(workers, free_ports(len(workers)), strict=True))
+    upstreams = {ports[model]: workers[model] for model in workers}
+    config = nginx.render(folder, upstreams, streaming={ports[PACED_MODEL]})
+    (folder / "nginx.conf").write_text(config, encoding="utf-8")
+    running = processes.start("nginx", nginx.command(executable, folder))
+    for port in ports.values():
+        wait_ready(running, port, "/health")
+    urls = {model: f"http://127.0.0.1:{port}" for model, port in ports.items()}
+    return Target("nginx", urls, services={"nginx": running.pid})
+
+
+def _start_headrace(processes: Processes, workers: Target, process_count: int) -> Target:
+    router_port, router_ops, api_port, api_ops = free_ports(4)
+    key = f"hr-bench-{secrets.token_hex(16)}"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    env |= {
+        "HEADRACE_HOME": str(processes.folder / "home"),
+        "HEADRACE_BOOTSTRAP_KEY": key,
+        "HEADRACE_API_HOST": "127.0.0.1",
+        "HEADRACE_ROUTER_HOST": "127.0.0.1",
+    }
+    pools = [flag for model, url in workers.urls.items() for flag in ("--worker", f"{model}={url}")]
+    scale = ["--processes", str(process_count)]
+    router = processes.start(
+        "router", [*HEADRACE, "router", "--port", str(router_port), "--ops-port", str(router_ops), *pools, *scale], env
+    )
+    wait_ready(router, router_ops, "/readyz")
+    ports = ["--port", str(api_port), "--ops-port", str(api_ops)]
+    api = processes.start("api", [*HEADRACE, "api", *ports, "--router", f"http://127.0.0.1:{router_port}", *scale], env)
+    wait_ready(api, api_ops, "/readyz")
+    url = f"http://127.0.0.1:{api_port}"
+    return Target("headrace", dict.fromkeys(workers.urls, url), key, {"api": api.pid, "router": router.pid})
