@@ -1,0 +1,56 @@
+"""The ``usage`` of answers and stream events, read without decoding the rest."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+
+class PromptDetails(Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class Usage(Struct, gc=False):
+    """Token counts as the engine tells them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+
+    @property
+    def output(self) -> int:
+        """Tokens that were generated; 0 where the endpoint generates none."""
+        return self.completion_tokens or 0
+
+    @property
+    def cached(self) -> int:
+        """Prompt tokens that came from a cache."""
+        details = self.prompt_tokens_details
+        return 0 if details is None else details.cached_tokens or 0
+
+
+class Answer(Struct, gc=False):
+    """The part of an answer or of an event's data that is metered."""
+
+    usage: Usage | None = None
+    choices: Raw = Raw(b"null")
+
+    @property
+    def only_usage(self) -> bool:
+        """Whether this is the event that ``include_usage`` asked for, and carries nothing else (its choices are [])."""
+        return self.usage is not None and b"".join(bytes(self.choices).split()) == b"[]"
+
+
+_decoder = msgspec.json.Decoder(Answer)
+_MARK = b'"usage"'  # inside a JSON string it would read \"usage\"
+
+
+def read(data: bytes) -> Answer | None:
+    """The usage in an answer's body or in one event's data; None where there is none, or no readable one."""
+    if _MARK not in data:
+        return None
+    try:
+        answer = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if answer.usage is None else answer
