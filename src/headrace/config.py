@@ -59,6 +59,8 @@ class Settings(BaseSettings):
 class ServiceSettings(Settings):
     """What every service has."""
 
+    port: Port = Field(description="Traffic port.")
+    ops_port: Port = Field(description="Ops port.")
     host: str = Field("0.0.0.0", description="Address to listen on.")
     drain_timeout: Seconds = Field(60.0, description="Seconds that running requests get to finish after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
@@ -90,6 +92,9 @@ class RouterSettings(ServiceSettings):
     workers: list[str] = Field([], description="Workers as MODEL=URL[,ops=URL].")
     max_body: PositiveInt = Field(9 * 1024 * 1024, description="Largest body, in bytes; more than llm-api's.")
     queue: PositiveInt = Field(1024, description="Requests that may wait per pool.")
+    cold_wait: Seconds = Field(20.0, description="Seconds that requests wait for a pool whose last worker went away.")
+    scheduler: Literal["least-work", "round-robin"] = Field("least-work", description="How a worker is chosen.")
+    attempts: PositiveInt = Field(3, description="Workers that a request is tried on at most.")
     poll_interval: Seconds = Field(0.5, description="Seconds between two looks at a worker's /load.")
 
 
@@ -122,7 +127,19 @@ class BertWorkerSettings(WorkerSettings):
     batch_tokens: PositiveInt = Field(4096, description="Tokens in one batch, padding included.")
 
 
-_SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings)
+class UpSettings(Settings):
+    """`headrace up`: the whole platform on one machine."""
+
+    section: ClassVar[str] = "up"
+    host: str = Field("127.0.0.1", description="Address that llm-api and llm-web listen on; the rest stays on loopback.")
+    port: Port = Field(8000, description="Port of llm-api.")
+    web: bool = Field(True, description="Whether to serve the page.")
+    web_port: Port = Field(8080, description="Port of llm-web: the page, and llm-api behind it.")
+    models: Path | None = Field(None, description="Folder of the models; empty: models under HEADRACE_HOME.")
+    drain_timeout: Seconds = Field(30.0, description="Seconds that each service gets to finish what runs.")
+
+
+_SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings, UpSettings)
 
 S = TypeVar("S", bound=Settings)
 
@@ -171,7 +188,7 @@ def _read(file: Path) -> dict[str, Any]:
     return document
 
 
-_OTHER_SECTIONS = ("up", "vllm", "trt")
+_OTHER_SECTIONS = ("vllm", "trt")
 
 
 def _explain(kind: type[Settings], error: ValidationError, origin: Mapping[str, str]) -> str:

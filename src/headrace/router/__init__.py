@@ -1,0 +1,1 @@
+"""The router: which worker takes a request, and when."""

@@ -9,8 +9,9 @@ from typing import Protocol
 import msgspec
 
 from headrace.errors import Forbidden, NotFound
-from headrace.service.secret import HEADER, HopSecret
+from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import CONTENT_TYPE, FamilySnapshot, render
+from headrace.wire import contract
 from headrace.wire.exchange import Exchange
 from headrace.wire.routes import Routes
 
@@ -75,6 +76,6 @@ def _demand_privilege(exchange: Exchange, secret: HopSecret) -> None:
     """Draining and looking inside need the hop secret, or to be on the same machine."""
     peer = exchange.request.peer
     local = not peer or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
-    given = exchange.request.headers.get(HEADER, b"")
+    given = exchange.request.headers.get(contract.SECRET, b"")
     if not local and not (secret.required and secret.accepts(given)):
         raise Forbidden("This needs the hop secret, or a request from this machine.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hmac
 
-HEADER = b"x-headrace-secret"
-
 
 class HopSecret:
     """The current secret and the one before it, so that it can be rotated without a gap."""

@@ -1,0 +1,1 @@
+"""Which worker takes a request: filter, score, pick. One plugin a file."""

@@ -1,0 +1,101 @@
+"""Looks at every worker again and again, and believes only what it sees there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from headrace.errors import ConnectError, WireError
+from headrace.router.worker import Load, ModelLoad, State, Worker
+from headrace.service.secret import HopSecret
+from headrace.wire.client import Answer, fetch
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 5.0
+_PATIENCE = 3
+"""Looks in a row that may time out before a worker counts as down: busy is not dead."""
+
+
+class _BareModel(msgspec.Struct):
+    id: str
+    max_model_len: int = 0
+
+
+class _BareModels(msgspec.Struct):
+    data: list[_BareModel]
+
+
+class Watch:
+    """Keeps ``worker.state`` and ``worker.load`` true. ``changed`` is called after each look that changed the state."""
+
+    def __init__(self, worker: Worker, interval: float, secret: HopSecret, changed: Callable[[Worker], None]) -> None:
+        self._worker = worker
+        self._interval = interval
+        self._secret = secret
+        self._changed = changed
+        self._missed = 0
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(self._interval)
+
+    async def look(self) -> None:
+        """One look."""
+        try:
+            state, reason = await (self._look_bare() if self._worker.bare else self._look_ops())
+            self._missed = 0
+        except ConnectError as error:
+            state, reason = State.DOWN, str(error)
+        except (WireError, msgspec.MsgspecError) as error:
+            self._missed += 1
+            if self._missed < _PATIENCE:
+                return
+            state, reason = State.DOWN, str(error)
+        self._set(state, reason)
+
+    async def _look_ops(self) -> tuple[State, str]:
+        origin = self._worker.ops_origin
+        assert origin is not None
+        ready = await fetch(origin, "GET", "/readyz", timeout=_TIMEOUT)
+        answer = await fetch(origin, "GET", "/load", timeout=_TIMEOUT)
+        if answer.status == 200:
+            self._worker.load = msgspec.json.decode(answer.body, type=Load)
+        return self._judge(ready)
+
+    def _judge(self, ready: Answer) -> tuple[State, str]:
+        worker = self._worker
+        reason = ready.body.decode(errors="replace").strip()[:200]
+        if worker.load.draining:
+            return State.DRAINING, reason
+        if ready.status != 200:
+            return State.STARTING, reason
+        if worker.model is None:
+            return State.MISNAMED, self._misnamed()
+        return State.READY, ""
+
+    async def _look_bare(self) -> tuple[State, str]:
+        worker = self._worker
+        headers = [(b"authorization", b"Bearer " + self._secret.current)] if self._secret.required else []
+        answer = await fetch(worker.origin, "GET", "/v1/models", headers=headers, timeout=_TIMEOUT)
+        if answer.status != 200:
+            return State.STARTING, f"/v1/models answers {answer.status}"
+        models = msgspec.json.decode(answer.body, type=_BareModels).data
+        worker.load = Load(models=tuple(ModelLoad(model.id, model.max_model_len) for model in models))
+        return (State.READY, "") if worker.model is not None else (State.MISNAMED, self._misnamed())
+
+    def _misnamed(self) -> str:
+        names = ", ".join(model.name for model in self._worker.load.models) or "nothing"
+        return f"it serves {names}, not {self._worker.pool}"
+
+    def _set(self, state: State, reason: str) -> None:
+        worker = self._worker
+        worker.reason = reason
+        if state is not worker.state:
+            log.info("worker", extra={"worker": worker.name, "pool": worker.pool, "state": state, "reason": reason})
+            worker.state = state
+            self._changed(worker)

@@ -1,0 +1,73 @@
+"""``GET /pools``: what llm-api may know of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from headrace.router.flow.queue import PoolQueue
+from headrace.router.worker import State, Worker
+
+
+class WorkerView(msgspec.Struct):
+    name: str
+    state: str
+    reason: str
+    running: int
+    waiting: int
+    in_flight: int
+    max_running: int
+    kv_used: int
+    kv_total: int
+    epoch: str
+
+
+class PoolView(msgspec.Struct):
+    name: str
+    adapters: list[str]
+    context: int
+    """Tokens of prompt and output together; 0 where no worker was seen yet."""
+    modality: str
+    queued: int
+    wait_ms: int
+    """What a request that came now would wait."""
+    workers: list[WorkerView]
+
+
+class PoolsView(msgspec.Struct):
+    pools: list[PoolView]
+
+
+def describe(pools: Mapping[str, PoolQueue]) -> PoolsView:
+    return PoolsView([_pool(pool) for pool in pools.values()])
+
+
+def _pool(pool: PoolQueue) -> PoolView:
+    models = [model for worker in pool.workers if (model := worker.model) is not None]
+    ready = any(worker.state is State.READY for worker in pool.workers)
+    return PoolView(
+        pool.name,
+        sorted({adapter for model in models for adapter in model.adapters}),
+        min((model.context for model in models if model.context), default=0),
+        next((model.modality for model in models), "text"),
+        pool.waiting,
+        round(pool.wait_estimate() * 1000) if ready else 0,
+        [_worker(worker) for worker in pool.workers],
+    )
+
+
+def _worker(worker: Worker) -> WorkerView:
+    load = worker.load
+    return WorkerView(
+        worker.name,
+        worker.state,
+        worker.reason,
+        load.running,
+        load.waiting,
+        worker.in_flight,
+        load.max_running,
+        load.kv_used,
+        load.kv_total,
+        load.epoch,
+    )

@@ -1,0 +1,25 @@
+"""The names of the headers between the hops (``x-headrace-*``)."""
+
+PREFIX = b"x-headrace-"
+
+SECRET = b"x-headrace-secret"
+MODEL = b"x-headrace-model"
+"""The pool."""
+ADAPTER = b"x-headrace-adapter"
+TENANT = b"x-headrace-tenant"
+SESSION = b"x-headrace-session"
+PRIORITY = b"x-headrace-priority"
+"""0 to 9, 0 first."""
+DEADLINE = b"x-headrace-deadline-ms"
+"""Milliseconds left until the first byte."""
+COST = b"x-headrace-cost"
+"""``prompt,output``: estimated tokens."""
+PREFIX_BLOCKS = b"x-headrace-prefix"
+"""Chained block hashes, 16 hex digits each."""
+
+WORKER = b"x-headrace-worker"
+QUEUE = b"x-headrace-queue-ms"
+ATTEMPTS = b"x-headrace-attempts"
+
+REQUEST_ID = b"x-request-id"
+TRACEPARENT = b"traceparent"
