@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from headrace.errors import Overloaded, Unauthorized
+from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import Registry
+from headrace.wire.contract import SECRET
+from headrace.wire.limits import MIB, ServerLimits
 from headrace.wire.routes import Handler, Routes
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 STALL_TIMEOUT = 30.0
 """Seconds without an iteration, with work dispatched, after which a worker calls itself stalled."""
+
+MAX_BODY = 10 * MIB
+"""More than the router's, so that it is the gateway that refuses a body."""
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -110,7 +115,8 @@ class Worker(ABC):
         self.draining = False
         self.failure: str | None = None
         """Why the engine cannot go on; only a restart helps."""
-        self._secrets = tuple(s.encode() for s in (settings.hop_secret, settings.hop_secret_previous) if s)
+        self.limits = ServerLimits(body=MAX_BODY)
+        self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
 
     @abstractmethod
     async def start(self) -> None:
@@ -126,6 +132,10 @@ class Worker(ABC):
 
     def load(self) -> bytes:
         return msgspec.json.encode(self.snapshot())
+
+    def debug(self, path: str) -> bytes | None:
+        """JSON for ``GET /debug/<path>``; None if there is no such page."""
+        return None
 
     def unready(self) -> str | None:
         """Why no request should come here; None if there is no reason."""
@@ -160,11 +170,7 @@ class Worker(ABC):
         self.routes.add(method, path, guarded)
 
     def _authenticate(self, headers: dict[bytes, bytes]) -> None:
-        if not self._secrets:
-            return
-        given = headers.get(b"x-headrace-secret") or _bearer(headers.get(b"authorization", b""))
-        matches = [hmac.compare_digest(given, secret) for secret in self._secrets]
-        if not any(matches):
+        if not self._secret.accepts(headers.get(SECRET) or _bearer(headers.get(b"authorization", b""))):
             raise Unauthorized("This worker answers its router only: the hop secret is missing or wrong.")
 
 
