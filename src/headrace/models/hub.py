@@ -1,4 +1,7 @@
-"""Models from a Hugging Face hub, or a mirror of one (``HF_ENDPOINT``); interrupted downloads resume."""
+"""Models from a Hugging Face hub, or a mirror of one (``HF_ENDPOINT``).
+
+A connection that breaks is taken up where it broke; a pull that was interrupted keeps the files that were whole.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from headrace.models.describe import describe
 from headrace.models.progress import watch
 from headrace.models.store import Store
 
-_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?")
+_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<quant>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?")
 _TEXTS = (".json", ".txt", ".md", ".jinja", ".model", ".tiktoken")
 _WEIGHTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("safetensors", lambda name: name.endswith(".safetensors") and not name.startswith("consolidated")),
@@ -183,7 +186,9 @@ def _plain_errors(hub_id: HubId, endpoint: str | None) -> Iterator[None]:
         raise ModelError(f"{hub} has no model {hub_id.repo}: check the name; a private one needs HF_TOKEN") from None
     except errors.RevisionNotFoundError:
         raise ModelError(f"{hub_id.repo} has no revision {hub_id.revision}: see its page at {hub}") from None
-    except (errors.HfHubHTTPError, errors.HTTPError, errors.LocalEntryNotFoundError, ConnectionError) as error:  # type: ignore[attr-defined]
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # of the local disk
         reason = (str(error).splitlines() or ["no answer"])[0].rstrip(".")
         raise ModelError(
             f"{hub_id.repo} could not be fetched from {hub} ({reason}): check the network and proxy settings, set "

