@@ -44,9 +44,9 @@ class Outcome(msgspec.Struct, frozen=True):
     first_error: str = ""
 
 
-def load(binary: Path, url: str, flags: Sequence[str], *, key: str = "", pids: Sequence[int] = ()) -> Outcome:
+def load(program: Path, url: str, flags: Sequence[str], *, key: str = "", pids: Sequence[int] = ()) -> Outcome:
     """Put load on ``url``. Raises BenchmarkError if a single answer was wrong."""
-    argv = [str(binary), "load", "-url", f"{url}/v1/chat/completions", "-key", key, *flags]
+    argv = [str(program), "load", "-url", f"{url}/v1/chat/completions", "-key", key, *flags]
     argv += ["-pids", ",".join(map(str, pids))]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=_LOAD_TIMEOUT, check=False)
@@ -67,12 +67,17 @@ def parse(output: bytes, url: str) -> Outcome:
 
 def build() -> Path:
     """The program, compiled if its source has changed. Raises BenchmarkError if Go cannot be had."""
-    source = b"".join(file.read_bytes() for file in sorted(_SOURCE.iterdir()))
-    binary = _CACHE / f"loadbench-{hashlib.sha256(source).hexdigest()[:12]}"
-    if not binary.exists():
+    program = binary()
+    if not program.exists():
         go = _install_go()
-        _run("building the load generator", [str(go), "build", "-trimpath", "-o", str(binary), "."], cwd=_SOURCE)
-    return binary
+        _run("building the load generator", [str(go), "build", "-trimpath", "-o", str(program), "."], cwd=_SOURCE)
+    return program
+
+
+def binary() -> Path:
+    """Where the program is or will be; another source has another name."""
+    source = b"".join(file.read_bytes() for file in sorted(_SOURCE.iterdir()))
+    return _CACHE / f"loadbench-{hashlib.sha256(source).hexdigest()[:12]}"
 
 
 def _install_go() -> Path:

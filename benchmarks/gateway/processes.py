@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -118,8 +119,8 @@ def _get(port: int, path: str) -> tuple[int, str] | None:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its own session: nobody else's processes are in it
-        process.wait()
+    with contextlib.suppress(ProcessLookupError):  # what is left of its own session: nobody else's processes are in it
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
