@@ -1,0 +1,1 @@
+"""llm-api: who are you, may you, is it valid; then on to a router."""

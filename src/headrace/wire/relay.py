@@ -23,6 +23,7 @@ _HEARTBEAT = b": ping\n\n"
 
 HELD_BYTES = MIB
 """An answer up to this size is held until it is complete; a larger one is passed on as it comes."""
+TAIL_BYTES = 1024
 EVENT_BYTES = MIB
 """The largest single event."""
 
@@ -45,6 +46,7 @@ class Relay:
         "_last_payload",
         "_on_events",
         "_on_start",
+        "_paused_at",
         "_size",
         "_stream",
         "_tail",
@@ -52,6 +54,8 @@ class Relay:
         "first_event",
         "last_event",
         "paused",
+        "stalled",
+        "tail",
     )
 
     def __init__(
@@ -66,6 +70,10 @@ class Relay:
         self.first_event = 0.0
         self.last_event = 0.0
         self.paused = False
+        self.stalled = 0.0
+        """Seconds for which the client did not keep up."""
+        self.tail = b""
+        """The last bytes of a large answer that is not a stream; its usage stands there."""
         self._exchange = exchange
         self._on_start = on_start
         self._on_events = on_events
@@ -73,6 +81,7 @@ class Relay:
         self._done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._head: ResponseHead | None = None
         self._held: list[bytes] = []
+        self._paused_at = 0.0
         self._size = 0
         self._stream = False
         self._tail = b""
@@ -121,6 +130,7 @@ class Relay:
             self._pass(payload, framed)
         elif self._exchange.started:
             self._exchange.write(payload)
+            self.tail = (self.tail + payload)[-TAIL_BYTES:]
         else:
             self._hold(payload)
 
@@ -188,11 +198,17 @@ class Relay:
         self._size += len(payload)
         if self._size > HELD_BYTES:
             self._start()
-            self._exchange.write(b"".join(self._held))
+            held = b"".join(self._held)
+            self._exchange.write(held)
+            self.tail = held[-TAIL_BYTES:]
             self._held.clear()
 
     def _on_writable(self, writable: bool) -> None:
         self.paused = not writable
+        if writable:
+            self.stalled += time.monotonic() - self._paused_at
+        else:
+            self._paused_at = time.monotonic()
         if self._connection is not None:
             if writable:
                 self._connection.resume()

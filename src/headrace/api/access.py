@@ -1,0 +1,73 @@
+"""What surrounds every request of the public API: an id, a log line, the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from headrace.api.metrics import ApiMetrics
+from headrace.api.record import AccessLog, Record
+from headrace.errors import ApiError
+from headrace.wire import contract
+from headrace.wire.exchange import Exchange
+from headrace.wire.relay import end_broken
+from headrace.wire.routes import Handler
+
+Endpoint = Callable[[Exchange, Record], Awaitable[None]]
+
+_CLIENT_CLOSED = 499
+"""nginx's status for a client that went away before its answer."""
+_ID_LENGTH = 200
+
+
+class Access:
+    """Makes handlers out of endpoints."""
+
+    def __init__(self, log: AccessLog, metrics: ApiMetrics) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._run = secrets.token_hex(6)
+        self._count = 0
+
+    def wrap(self, path: str, endpoint: Endpoint) -> Handler:
+        """A handler that answers with ``endpoint``; ``path`` is the metrics' label."""
+
+        async def handler(exchange: Exchange) -> None:
+            record = self._open(path, exchange)
+            self._metrics.in_flight.inc()
+            try:
+                await endpoint(exchange, record)
+            except ApiError as error:
+                record.reason = error.code or ""
+                record.status = error.status
+                if exchange.started:
+                    end_broken(exchange, error)
+                else:
+                    exchange.respond(error.status, [*error.headers(), request_id(record)], error.body())
+            except asyncio.CancelledError:
+                record.reason, record.status = "client_gone", _CLIENT_CLOSED
+                raise
+            finally:
+                self._metrics.in_flight.dec()
+                self._close(exchange, record)
+
+        return handler
+
+    def _open(self, path: str, exchange: Exchange) -> Record:
+        self._count += 1
+        request = exchange.request
+        client_id = request.headers.get(contract.REQUEST_ID, b"")[:_ID_LENGTH].decode("latin-1")
+        return Record(f"{self._run}{self._count:012x}", path, client=request.peer, client_id=client_id)
+
+    def _close(self, exchange: Exchange, record: Record) -> None:
+        record.status = record.status or exchange.status or 500
+        record.total_ms = round((time.monotonic() - exchange.request.received) * 1000, 3)
+        self._metrics.finished(record)
+        self._log.write(record)
+
+
+def request_id(record: Record) -> tuple[bytes, bytes]:
+    """The header that tells the client under which id we know its request."""
+    return (contract.REQUEST_ID, record.id.encode())

@@ -1,0 +1,96 @@
+"""llm-api as a service."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from headrace.api.access import Access
+from headrace.api.fleet import Fleet
+from headrace.api.forward import Forwarder
+from headrace.api.gateway import Gateway
+from headrace.api.keys import Keyring
+from headrace.api.listing import PREFIX, Listing
+from headrace.api.metrics import ApiMetrics
+from headrace.api.record import AccessLog
+from headrace.config import ApiSettings
+from headrace.openai.chat import ChatRequest
+from headrace.openai.completion import CompletionRequest
+from headrace.openai.embedding import EmbeddingRequest
+from headrace.openai.rules import Rules
+from headrace.service import run
+from headrace.service.secret import HopSecret
+from headrace.telemetry.logs import LineWriter
+from headrace.telemetry.metrics import Registry
+from headrace.wire.limits import ServerLimits
+from headrace.wire.routes import Routes
+
+
+def serve(settings: ApiSettings) -> None:
+    """``headrace api``."""
+    run(lambda: ApiService(settings), settings, "llm-api")
+
+
+class ApiService:
+    """The public API. A ``Service``."""
+
+    name = "llm-api"
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.registry = Registry()
+        self.limits = ServerLimits(body=settings.max_body)
+        secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
+        self._writer = LineWriter()
+        self._metrics = ApiMetrics(self.registry)
+        self.registry.on_collect(self._collect)
+        self._keys = Keyring.open(settings)
+        self._fleet = Fleet(settings.router, secret)
+        self._forwarder = Forwarder(self._fleet, settings.first_event_timeout)
+        self._gateway = Gateway(self._keys, self._fleet, self._forwarder, secret, Rules(), settings.first_event_timeout)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.routes = self._routes(Access(AccessLog(self._writer), self._metrics))
+
+    async def start(self) -> None:
+        await asyncio.gather(self._keys.start(), self._fleet.start())
+        jobs = (self._keys.run(), self._fleet.run(), self._forwarder.watch.run())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+
+    def unready(self) -> str | None:
+        if self._draining:
+            return "draining"
+        return None if self._fleet.reachable else "no router can be reached"
+
+    def load(self) -> bytes | None:
+        return None
+
+    def debug(self, path: str) -> bytes | None:
+        return msgspec.json.encode(self._fleet.pools()) if path == "pools" else None
+
+    async def drain(self) -> None:
+        self._draining = True
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fleet.close()
+        await self._keys.close()
+        self._writer.close()
+
+    def _routes(self, access: Access) -> Routes:
+        routes = Routes()
+        listing = Listing(self._keys, self._fleet)
+        for path, kind in (
+            ("/v1/chat/completions", ChatRequest),
+            ("/v1/completions", CompletionRequest),
+            ("/v1/embeddings", EmbeddingRequest),
+        ):
+            routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, path)))
+        routes.add("GET", "/v1/models", access.wrap("/v1/models", listing.all))
+        routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))
+        return routes
+
+    def _collect(self) -> None:
+        self._metrics.log_dropped.value = self._writer.dropped

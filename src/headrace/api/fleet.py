@@ -1,0 +1,147 @@
+"""The routers, and what they say of their pools."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from headrace.errors import Overloaded, WireError
+from headrace.openai.models import Model, Status
+from headrace.service.secret import HopSecret
+from headrace.wire import contract
+from headrace.wire.client import Origin, fetch
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_STARTED = int(time.time())
+
+
+class WorkerView(msgspec.Struct):
+    name: str
+    state: str
+
+
+class PoolView(msgspec.Struct):
+    """A pool as one router sees it."""
+
+    name: str
+    context: int = 0
+    modality: str = "text"
+    queued: int = 0
+    wait_ms: int = 0
+    adapters: list[str] = []
+    workers: list[WorkerView] = []
+
+    @property
+    def ready(self) -> bool:
+        return any(worker.state == "ready" for worker in self.workers)
+
+
+class _Pools(msgspec.Struct):
+    pools: list[PoolView]
+
+
+class Router:
+    """One router and its pools."""
+
+    def __init__(self, url: str) -> None:
+        self.origin = Origin(url)
+        self.pools: dict[str, PoolView] = {}
+        self.reachable = False
+        self.seed = xxh3_64_intdigest(url.encode())
+
+    async def look(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Ask for the pools; what was known stays if there is no answer."""
+        try:
+            answer = await fetch(self.origin, "GET", "/pools", headers=headers)
+            if answer.status != 200:
+                raise WireError(f"/pools answers {answer.status}")
+            pools = msgspec.json.decode(answer.body, type=_Pools).pools
+        except (WireError, msgspec.MsgspecError) as error:
+            if self.reachable:
+                log.warning("router lost", extra={"router": self.origin.name, "error": str(error)})
+            self.reachable = False
+            return
+        if not self.reachable:
+            log.info("router found", extra={"router": self.origin.name, "pools": [pool.name for pool in pools]})
+        self.reachable = True
+        self.pools = {pool.name: pool for pool in pools}
+
+
+class Fleet:
+    """All routers."""
+
+    def __init__(self, urls: list[str], secret: HopSecret) -> None:
+        self.routers = [Router(url) for url in urls]
+        self._headers = [(contract.SECRET, secret.current)] if secret.required else []
+        self._pools: dict[str, PoolView] = {}
+
+    async def start(self) -> None:
+        await self._look()
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            await self._look()
+            now = time.monotonic()
+            for router in self.routers:
+                router.origin.close_idle(now)
+
+    def close(self) -> None:
+        for router in self.routers:
+            router.origin.close()
+
+    @property
+    def reachable(self) -> bool:
+        return any(router.reachable for router in self.routers)
+
+    @property
+    def known(self) -> bool:
+        """Whether any router ever told its pools: before that, "no such model" would be a guess."""
+        return any(router.pools or router.reachable for router in self.routers)
+
+    def pool(self, name: str) -> PoolView | None:
+        return self._pools.get(name)
+
+    def pools(self) -> list[PoolView]:
+        return sorted(self._pools.values(), key=lambda pool: pool.name)
+
+    def order(self, pool: str, prefix: bytes) -> list[Router]:
+        """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge."""
+        if len(self.routers) == 1:
+            return self.routers
+        key = pool.encode() + prefix[:16]
+        routers = [router for router in self.routers if router.reachable] or self.routers
+        return sorted(routers, key=lambda router: xxh3_64_intdigest(key, router.seed), reverse=True)
+
+    async def _look(self) -> None:
+        await asyncio.gather(*(router.look(self._headers) for router in self.routers))
+        merged: dict[str, PoolView] = {}
+        for router in self.routers:
+            for name, pool in router.pools.items():
+                if name not in merged or (pool.ready and not merged[name].ready):
+                    merged[name] = pool
+        self._pools = merged
+
+    def model(self, pool: PoolView) -> Model:
+        """The pool as an entry of ``/v1/models``."""
+        status = "ready" if pool.ready else "unavailable"
+        if not pool.ready and any(worker.state in ("starting", "unknown") for worker in pool.workers):
+            status = "loading"
+        return Model(
+            id=pool.name,
+            created=_STARTED,
+            headrace=Status(status, pool.wait_ms),
+            context_length=pool.context or None,
+            modality=pool.modality,
+        )
+
+    def demand(self) -> None:
+        """Raises Overloaded while no router ever answered."""
+        if not self.known:
+            raise Overloaded("No router can be reached yet; try again.", code="no_router", retry_after=2)

@@ -1,0 +1,110 @@
+"""Sends a request to a router and brings the answer back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from headrace.api.access import request_id
+from headrace.api.fleet import Fleet, Router
+from headrace.api.meter import StreamMeter
+from headrace.api.record import Record
+from headrace.errors import BadGateway, DeadlineExceeded, Overloaded, UpstreamTimeout, WireError
+from headrace.openai import usage
+from headrace.openai.usage import Usage
+from headrace.wire import contract
+from headrace.wire.client import Answer
+from headrace.wire.exchange import EVENT_STREAM, Exchange
+from headrace.wire.relay import Relay, RelayWatch
+from headrace.wire.response import ResponseHead
+
+_HEARTBEAT_SECONDS = 15.0
+_GRACE_SECONDS = 5.0
+"""The router refuses at the deadline; only if it does not, we do."""
+_PASSED_BACK = (b"retry-after",)
+
+
+@dataclass(slots=True)
+class Shipment:
+    """A request as the routers get it."""
+
+    pool: str
+    prefix: bytes
+    head: bytes
+    """The header lines, without the one of the router's host."""
+    body: bytes
+    wants_usage: bool
+    admin: bool
+    """Show which worker answered."""
+
+
+class Forwarder:
+    def __init__(self, fleet: Fleet, timeout: float) -> None:
+        """``timeout``: seconds until the first event at most."""
+        self._fleet = fleet
+        self._timeout = timeout
+        self.watch = RelayWatch(_HEARTBEAT_SECONDS)
+
+    async def send(self, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
+        """Answer the client; the usage, if the answer told it. Raises ApiError, also after the answer has begun."""
+        error: WireError | None = None
+        for router in self._fleet.order(shipment.pool, shipment.prefix):
+            try:
+                return await self._through(router, exchange, shipment, record)
+            except WireError as lost:
+                error = lost
+                if exchange.started or isinstance(lost, UpstreamTimeout):
+                    break
+        if exchange.started:
+            raise BadGateway("The answer broke off in the middle; send the request again.", code="stream_lost")
+        if isinstance(error, UpstreamTimeout):
+            raise DeadlineExceeded(f"No answer within {self._timeout:g} s.")
+        raise Overloaded("No router can be reached; try again.", code="no_router", retry_after=2)
+
+    async def _through(self, router: Router, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
+        meter = StreamMeter(shipment.wants_usage)
+
+        def start(head: ResponseHead) -> list[tuple[bytes, bytes]]:
+            record.ttft_ms = round((time.monotonic() - exchange.request.received) * 1000, 3)
+            kind = EVENT_STREAM if head.event_stream else ((b"content-type", head.header(b"content-type")),)
+            return [*kind, *_headers(head, shipment, record)]
+
+        relay = Relay(exchange, start, meter.on_events, time.monotonic() + self._timeout + _GRACE_SECONDS)
+        self.watch.add(relay)
+        try:
+            connection = router.origin.take() or await router.origin.connect()
+            answer = await relay.run(
+                connection, b"%b%b\r\n%b" % (shipment.head, router.origin.host_line, shipment.body)
+            )
+        finally:
+            self.watch.discard(relay)
+            record.client_stall_ms = round(relay.stalled * 1000, 3)
+        if answer is not None:
+            return self._respond(exchange, shipment, record, answer)
+        exchange.finish()
+        if meter.failed:
+            record.reason, record.status = "worker_lost", 502
+        return meter.usage or usage.read_tail(relay.tail)
+
+    def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> Usage | None:
+        head = answer.head
+        headers = [(b"content-type", head.header(b"content-type")), *_headers(head, shipment, record)]
+        headers.extend((name, head.header(name)) for name in _PASSED_BACK if head.header(name))
+        exchange.respond(answer.status, headers, answer.body)
+        if answer.status != 200:
+            record.reason = usage.error_code(answer.body)
+            return None
+        found = usage.read(answer.body)
+        return found.usage if found is not None else None
+
+
+def _headers(head: ResponseHead, shipment: Shipment, record: Record) -> list[tuple[bytes, bytes]]:
+    """Our own headers; where the request went is for administrators only."""
+    worker, queued, attempts = (head.header(name) for name in (contract.WORKER, contract.QUEUE, contract.ATTEMPTS))
+    record.worker = worker.decode("latin-1")
+    record.queue_ms = float(queued) if queued.isdigit() else 0.0
+    record.attempts = int(attempts) if attempts.isdigit() else 0
+    headers = [request_id(record)]
+    if shipment.admin:
+        headers += [(contract.WORKER, worker), (contract.QUEUE, queued), (contract.ATTEMPTS, attempts)]
+    return headers

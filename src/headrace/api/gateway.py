@@ -1,0 +1,134 @@
+"""The way of a request through llm-api: authenticate, decode, check, weigh, send on, meter."""
+
+from __future__ import annotations
+
+from headrace.api import prefix
+from headrace.api.access import Endpoint
+from headrace.api.cost import Estimator
+from headrace.api.fleet import Fleet, PoolView
+from headrace.api.forward import Forwarder, Shipment
+from headrace.api.keys import Keyring, Principal
+from headrace.api.listing import no_such_model
+from headrace.api.record import Record
+from headrace.errors import InvalidRequest
+from headrace.openai.chat import ChatRequest
+from headrace.openai.completion import CompletionRequest
+from headrace.openai.embedding import EmbeddingRequest
+from headrace.openai.request import GenerationRequest
+from headrace.openai.rules import Rules
+from headrace.openai.usage import Usage
+from headrace.service.secret import HopSecret
+from headrace.wire import contract
+from headrace.wire.exchange import Exchange
+
+AnyRequest = ChatRequest | CompletionRequest | EmbeddingRequest
+
+_MODALITIES: dict[type[AnyRequest], str] = {
+    ChatRequest: "text",
+    CompletionRequest: "text",
+    EmbeddingRequest: "embedding",
+}
+
+
+class Gateway:
+    """The endpoints that reach a worker."""
+
+    def __init__(
+        self, keys: Keyring, fleet: Fleet, forwarder: Forwarder, secret: HopSecret, rules: Rules, timeout: float
+    ) -> None:
+        self._keys = keys
+        self._fleet = fleet
+        self._forwarder = forwarder
+        self._rules = rules
+        self._estimator = Estimator()
+        self._fixed_lines = b"content-type: application/json\r\n%b: %d\r\n" % (contract.DEADLINE, timeout * 1000)
+        if secret.required:
+            self._fixed_lines += b"%b: %b\r\n" % (contract.SECRET, secret.current)
+
+    def endpoint(self, kind: type[AnyRequest], path: str) -> Endpoint:
+        """The endpoint at ``path`` that takes requests of ``kind``."""
+        request_line = b"POST %b HTTP/1.1\r\n" % path.encode()
+
+        async def serve(exchange: Exchange, record: Record) -> None:
+            principal = await self._keys.authenticate(exchange.request.headers)
+            record.tenant, record.key = principal.tenant, principal.key_id
+            request = kind.decode(exchange.request.body)
+            pool = self._pool(request, principal)
+            record.model = pool.name
+            request.check(self._rules)
+            record.stream = isinstance(request, GenerationRequest) and request.stream
+            text = prefix.prompt_text(request)
+            shipment = self._pack(request_line, exchange, request, text, principal, record)
+            used = await self._forwarder.send(exchange, shipment, record)
+            if used is not None:
+                self._account(request, text, record, used)
+
+        return serve
+
+    def _pool(self, request: AnyRequest, principal: Principal) -> PoolView:
+        """The pool of the request's model. A model that the key may not use does not exist for it."""
+        self._fleet.demand()
+        pool = self._fleet.pool(request.model)
+        if pool is None or not principal.allows(pool.name):
+            raise no_such_model(request.model, self._fleet, principal)
+        wanted = _MODALITIES[type(request)]
+        if pool.modality != wanted:
+            raise InvalidRequest(
+                f"The model {pool.name} is of the kind {pool.modality!r}; this endpoint needs {wanted!r}.",
+                param="model",
+                code="wrong_modality",
+            )
+        return pool
+
+    def _pack(
+        self,
+        request_line: bytes,
+        exchange: Exchange,
+        request: AnyRequest,
+        text: prefix.PromptText,
+        principal: Principal,
+        record: Record,
+    ) -> Shipment:
+        size = len(text.data)
+        blocks, wants_usage = b"", False
+        if isinstance(request, GenerationRequest):
+            blocks, wants_usage = prefix.header("", "", text.data), request.wants_usage
+            cost = self._estimator.estimate(
+                record.model, size, media=text.media, sequences=request.n, output_cap=request.output_cap
+            )
+        else:
+            cost = self._estimator.estimate(record.model, size, sequences=0)
+        body = request.encode(record.model)
+        traceparent = exchange.request.headers.get(contract.TRACEPARENT)
+        head = b"".join(
+            (
+                request_line,
+                self._fixed_lines,
+                b"%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: %b\r\n"
+                % (
+                    contract.MODEL,
+                    record.model.encode(),
+                    contract.TENANT,
+                    record.tenant.encode(),
+                    contract.REQUEST_ID,
+                    record.id.encode(),
+                    contract.COST,
+                    cost.header(),
+                    contract.PREFIX_BLOCKS,
+                    blocks,
+                ),
+                b"%b: %b\r\n" % (contract.TRACEPARENT, traceparent) if traceparent else b"",
+                b"content-length: %d\r\n" % len(body),
+            )
+        )
+        return Shipment(record.model, blocks, head, body, wants_usage, principal.admin)
+
+    def _account(self, request: AnyRequest, text: prefix.PromptText, record: Record, used: Usage) -> None:
+        record.prompt_tokens = used.prompt_tokens
+        record.completion_tokens = used.output
+        record.cached_tokens = used.cached
+        if not text.media:
+            sequences = request.n if isinstance(request, GenerationRequest) else 0
+            self._estimator.learn(
+                record.model, len(text.data), used.prompt_tokens, sequences=sequences, output_tokens=used.output
+            )

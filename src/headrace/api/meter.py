@@ -1,0 +1,43 @@
+"""Reads the usage off a stream as it passes, and hides it from a client that did not ask for it."""
+
+from __future__ import annotations
+
+from headrace.openai import usage
+from headrace.openai.usage import Usage
+
+_MARK = b'"usage"'
+_NULL = b'"usage":null'
+_DATA = b"data:"
+
+
+class StreamMeter:
+    """``on_events`` is a ``Relay``'s: it takes whole events and gives what the client gets."""
+
+    __slots__ = ("_wanted", "failed", "usage")
+
+    def __init__(self, wanted: bool) -> None:
+        """``wanted``: the client asked for the usage event."""
+        self.usage: Usage | None = None
+        self.failed = False
+        """An error event went by."""
+        self._wanted = wanted
+
+    def on_events(self, payload: bytes) -> bytes:
+        if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):
+            return self._read(payload)
+        if b'"error"' in payload and payload.startswith(b'data: {"error"'):
+            self.failed = True
+        return payload
+
+    def _read(self, payload: bytes) -> bytes:
+        kept: list[bytes] = []
+        dropped = False
+        for event in payload.replace(b"\r\n", b"\n").split(b"\n\n"):
+            answer = usage.read(event[len(_DATA) :]) if event.startswith(_DATA) else None
+            if answer is not None:
+                self.usage = answer.usage
+                if answer.only_usage and not self._wanted:
+                    dropped = True
+                    continue
+            kept.append(event)
+        return b"\n\n".join(kept) if dropped else payload

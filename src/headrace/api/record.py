@@ -1,0 +1,51 @@
+"""One line per request."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from headrace.telemetry.logs import LineWriter
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """What is known of a request when it is over. Never its text. Times are milliseconds."""
+
+    id: str
+    path: str
+    event: str = "request"
+    service: str = "llm-api"
+    at: float = 0.0
+    """Seconds since 1970, at the end."""
+    client: str = ""
+    client_id: str = ""
+    """The client's own ``x-request-id``."""
+    tenant: str = ""
+    key: str = ""
+    model: str = ""
+    worker: str = ""
+    attempts: int = 0
+    stream: bool = False
+    status: int = 0
+    reason: str = ""
+    """The error's code, or ``client_gone``."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    queue_ms: float = 0.0
+    ttft_ms: float = 0.0
+    total_ms: float = 0.0
+    client_stall_ms: float = 0.0
+
+
+class AccessLog:
+    """Writes records as JSON lines, off the event loop."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, record: Record) -> None:
+        record.at = round(time.time(), 3)
+        self._writer.write(self._encoder.encode(record) + b"\n")
