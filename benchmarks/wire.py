@@ -20,12 +20,13 @@ import msgspec
 import uvloop
 
 from headrace.wire.client import Connection, Origin
+from headrace.wire.connection import ServerConnection
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.message import Request
 from headrace.wire.relay import Relay
 from headrace.wire.response import ChunkedDecoder, ResponseHead
 from headrace.wire.routes import Routes
-from headrace.wire.server import Server, ServerConnection
+from headrace.wire.server import Server
 
 _REPEATS = 15
 _REPEAT_SECONDS = 0.02

@@ -11,8 +11,8 @@ from headrace.errors import ApiError
 if TYPE_CHECKING:
     import asyncio
 
+    from headrace.wire.connection import ServerConnection
     from headrace.wire.message import Request
-    from headrace.wire.server import ServerConnection
 
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
