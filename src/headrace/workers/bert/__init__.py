@@ -1,0 +1,1 @@
+"""bert-worker: encoder models, first of all embeddings."""
