@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
+from tests.local.yard import alive, wait_until
+
 from headrace.local.guard import Guard
-from tests.local.yard import alive, until
 
 PARENT = """
 import subprocess, sys, time
@@ -42,34 +42,34 @@ def orphaned(child: str, grace: float = 60.0) -> tuple[int, int]:
     return int(pids[0]), int(pids[1])
 
 
-async def test_no_orphan_survives_a_kill_of_the_parent() -> None:
+def test_no_orphan_survives_a_kill_of_the_parent() -> None:
     child, guard = orphaned(SLEEPS)
-    await until(lambda: not alive(child))
-    await until(lambda: not alive(guard))
+    wait_until(lambda: not alive(child))
+    wait_until(lambda: not alive(guard))
 
 
-async def test_an_orphan_may_end_in_order(tmp_path: Path) -> None:
+def test_an_orphan_may_end_in_order(tmp_path: Path) -> None:
     note = tmp_path / "ended"
     child, _ = orphaned(NOTES.format(path=str(note)))
-    await until(lambda: not alive(child))
+    wait_until(lambda: not alive(child))
     assert note.exists()
 
 
-async def test_an_orphan_that_does_not_listen_is_killed() -> None:
+def test_an_orphan_that_does_not_listen_is_killed() -> None:
     child, _ = orphaned(STUBBORN, grace=0.2)
-    await until(lambda: not alive(child))
+    wait_until(lambda: not alive(child))
 
 
-async def test_what_the_orphan_started_goes_too() -> None:
+def test_what_the_orphan_started_goes_too() -> None:
     grandchild = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]).wait()"
     child, guard = orphaned(grandchild, grace=0.2)
-    await until(lambda: not alive(guard))
+    wait_until(lambda: not alive(guard))
     assert not alive(child)
     members = subprocess.run(["ps", "-o", "pid=", "-g", str(child)], capture_output=True, text=True, check=False)
     assert [pid for pid in members.stdout.split() if alive(int(pid))] == []
 
 
-async def test_what_was_taken_back_is_left_alone() -> None:
+def test_what_was_taken_back_is_left_alone() -> None:
     guard = Guard(grace=0.1)
     with subprocess.Popen([sys.executable, "-c", SLEEPS], start_new_session=True) as child:
         guard.add(child.pid)
@@ -79,13 +79,13 @@ async def test_what_was_taken_back_is_left_alone() -> None:
         child.kill()
 
 
-async def test_a_guard_that_was_killed_is_replaced() -> None:
+def test_a_guard_that_was_killed_is_replaced() -> None:
     guard = Guard(grace=0.1)
     children = [subprocess.Popen([sys.executable, "-c", SLEEPS], start_new_session=True) for _ in range(2)]
     guard.add(children[0].pid)
     first = guard.pid
     os.kill(first, signal.SIGKILL)
-    await until(lambda: not alive(first))
+    wait_until(lambda: not alive(first))
     guard.add(children[1].pid)
     assert guard.pid != first
     guard.close()

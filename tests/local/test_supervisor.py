@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.local.yard import Yard, alive, until
+
 from headrace.local.child import Child, State
 from headrace.local.supervisor import Supervisor
-from tests.local.yard import Yard, alive, until
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,14 @@ async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """The same for tests without an event loop."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from headrace import models
 from headrace.config import UpSettings
+from headrace.errors import ModelError
 from headrace.local import caddy
 from headrace.local.child import Program
 from headrace.local.ports import Ports
+from headrace.models import Model, Store
 
 _LOOPBACK = "127.0.0.1"
 _SECRETS = ("HEADRACE_BOOTSTRAP_KEY",)
@@ -80,7 +82,7 @@ class StackBuilder:
     def build(self, workers: Sequence[Worker] = DEMO) -> Stack:
         """Raises ConfigError for a public port that is taken and ModelError for a model that cannot be served."""
         store = models.open_store(self._settings.models)
-        found = [store.find(worker.model) for worker in workers]
+        found = [_find(store, worker.model) for worker in workers]
         port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
         web, without_web = self._web(port)
         inference = self._workers(workers, [model.path for model in found])
@@ -150,6 +152,12 @@ class StackBuilder:
         command = (sys.executable, "-m", "headrace", *arguments, *flags)
         drain = {f"HEADRACE_{section.upper()}_DRAIN_TIMEOUT": str(self._settings.drain_timeout)}
         return Program(name, command, self._environ | drain, ops_port, f"http://{_reachable(host)}:{port}")
+
+
+def _find(store: Store, name: str) -> Model:
+    if name in (models.CHAT, models.EMBEDDING) and not (store.directory / name).is_dir():
+        raise ModelError(f"the model {name} is not in {store.directory}; get it with: headrace models pull demo")
+    return store.find(name)
 
 
 def _reachable(host: str) -> str:
