@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -33,6 +33,7 @@ _REPEAT_SECONDS = 0.02
 _BATCH = 64
 """Requests per turn of the event loop, so that the turn itself weighs little."""
 
+REFERENCE = "reference: a head split by hand"
 EVENT = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"mock",'
     b'"choices":[{"index":0,"delta":{"content":" tok17"},"finish_reason":null}]}\n\n'
@@ -107,6 +108,7 @@ async def operations(transport: CountingTransport) -> list[Operation]:
         cut.data_received(halves[1])
 
     return [
+        Operation(REFERENCE, _reference),
         await _requests(transport),
         Operation("answer's head, four headers, small body", lambda: _answer(exchange)),
         Operation("upstream's head read", lambda: _ignore(ResponseHead(HEAD[:-4]))),
@@ -118,13 +120,23 @@ async def operations(transport: CountingTransport) -> list[Operation]:
     ]
 
 
-async def measure(operation: Operation) -> list[float]:
-    """Nanoseconds of CPU per operation, once per repeat."""
+async def measure(chosen: Iterable[Operation]) -> dict[str, list[float]]:
+    """Nanoseconds of CPU per operation. The repeats take turns, so that a slow moment of the machine is everybody's."""
+    loops = {operation: await _loops(operation) for operation in chosen}
+    figures: dict[str, list[float]] = {operation.name: [] for operation in loops}
+    for _ in range(_REPEATS):
+        for operation, count in loops.items():
+            figures[operation.name].append(await _time(operation, count) / count / operation.count)
+    return figures
+
+
+async def _loops(operation: Operation) -> int:
+    """How often to run it for one repeat."""
     loops, spent = 1, 0
     while spent < _REPEAT_SECONDS * 1e9:
         loops *= 2
         spent = await _time(operation, loops)
-    return [await _time(operation, loops) / loops / operation.count for _ in range(_REPEATS)]
+    return loops
 
 
 async def _time(operation: Operation, loops: int) -> int:
@@ -183,23 +195,32 @@ def _stream(transport: CountingTransport, on_events: Callable[[bytes], bytes] | 
     return connection
 
 
+def _reference() -> None:
+    """Work of the same kind as wire's that no change of ours touches: it tells how fast the machine is just now."""
+    for line in REQUEST.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        _ignore((name.lower(), value.strip()))
+
+
 def _ignore(_: object) -> None:
     pass
 
 
-def render(figures: Mapping[str, Iterable[float]], before: Mapping[str, float]) -> str:
-    """A line per operation; the change is against the minima of ``before``."""
+def render(figures: Mapping[str, Sequence[float]], before: Mapping[str, float]) -> str:
+    """A line per operation. The change is against the minima of ``before``, each in units of its run's reference."""
     lines = [f"{'ns CPU per operation':44}{'min':>9}{'median':>9}" + (f"{'change':>9}" if before else "")]
-    for name, values in figures.items():
-        times = list(values)
-        change = f"{min(times) / before[name] - 1:+9.0%}" if name in before else ""
+    speed = min(figures[REFERENCE]) / before[REFERENCE] if before else 1.0
+    for name, times in figures.items():
+        change = f"{min(times) / before[name] / speed - 1:+9.0%}" if name in before and name != REFERENCE else ""
         lines.append(f"{name:44}{min(times):9.0f}{median(times):9.0f}{change}")
+    if before:
+        lines.append(f"Changes are corrected for the machine's speed: {speed:.2f} × the time of before.")
     return "\n".join(lines)
 
 
 async def _main(options: argparse.Namespace) -> None:
     before: dict[str, float] = msgspec.json.decode(options.against.read_bytes()) if options.against else {}
-    figures = {operation.name: await measure(operation) for operation in await operations(CountingTransport())}
+    figures = await measure(await operations(CountingTransport()))
     print(render(figures, before))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.encode({name: min(times) for name, times in figures.items()}))
