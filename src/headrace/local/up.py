@@ -1,0 +1,69 @@
+"""`headrace up`: check the machine, start the platform, watch over it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from headrace.config import ApiSettings, UpSettings, home, load
+from headrace.local import welcome
+from headrace.local.guard import Guard
+from headrace.local.keys import first_key
+from headrace.local.memory import available_mib
+from headrace.local.platform import Platform
+from headrace.local.ports import Ports
+from headrace.local.runfile import RunFile
+from headrace.local.screen import Screen
+from headrace.local.stack import Stack, StackBuilder
+
+
+def run(settings: UpSettings, config: Path | None = None) -> int:
+    """Run the platform until a signal; the exit code.
+
+    ``config``: the YAML file, for the sections of the children. Raises ConfigError and ModelError before anything
+    was started.
+    """
+    began = time.monotonic()
+    directory = home().absolute()
+    screen = Screen(Console())
+    run_file = RunFile(directory)
+    with contextlib.ExitStack() as held:
+        run_file.acquire(lambda: screen.say("Waiting for the children of an earlier run to end..."))
+        held.callback(run_file.release)
+        ports = held.enter_context(contextlib.closing(Ports()))
+        builder = StackBuilder(settings, home=directory, config=config, environ=os.environ, ports=ports)
+        stack = builder.build()
+        _warn(stack, screen)
+        key = first_key(load(ApiSettings, file=config), directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
+        screen.say(welcome.key_line(key))
+        guard = held.enter_context(contextlib.closing(Guard(keep_open=(run_file.lock,))))
+        platform = Platform(
+            stack,
+            home=directory,
+            screen=screen,
+            run_file=run_file,
+            guard=guard,
+            drain_timeout=settings.drain_timeout,
+        )
+
+        def ready() -> None:
+            screen.say(welcome.ready(stack, key, time.monotonic() - began, directory / "logs"))
+
+        return 0 if asyncio.run(platform.run(ready)) else 1
+
+
+def _warn(stack: Stack, screen: Screen) -> None:
+    if stack.without_web:
+        screen.say(f"headrace up: {stack.without_web}", style="yellow")
+    available = available_mib()
+    if available < stack.memory_mib:
+        screen.say(
+            f"headrace up: memory is short: {available} MiB are available and about {stack.memory_mib} MiB are needed; "
+            "close other programs if a worker is killed or the machine becomes slow",
+            style="yellow",
+        )

@@ -1,0 +1,56 @@
+"""What `headrace up` prints once: the key, the addresses, and a line to try."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from headrace.local.keys import FirstKey, Origin
+from headrace.local.stack import Stack
+
+
+def key_line(key: FirstKey) -> str:
+    match key.origin:
+        case Origin.MADE:
+            return f"Your API key, shown only now: {key.text}"
+        case Origin.GIVEN:
+            return "Your API key is the one in HEADRACE_BOOTSTRAP_KEY."
+        case Origin.EARLIER if key.ignored:
+            return "HEADRACE_BOOTSTRAP_KEY is ignored: there are keys already. Another one: headrace keys create"
+        case Origin.EARLIER:
+            return "Your API key was shown when it was made. Another one: headrace keys create"
+
+
+def ready(stack: Stack, key: FirstKey, seconds: float, logs: Path) -> str:
+    """``seconds`` is how long the start took."""
+    rows = [("Page", stack.web)] if stack.web else []
+    rows += [("API", f"{stack.api}/v1"), ("Logs", str(logs))]
+    lines = [f"Headrace is ready ({seconds:.1f} s)."]
+    lines += [f"  {name:<5} {value}" for name, value in rows]
+    if stack.chat_model:
+        lines += [_try_it(key), f"  {curl(stack, key)}"]
+    return "\n".join([*lines, "Ctrl-C stops it."])
+
+
+def curl(stack: Stack, key: FirstKey) -> str:
+    """A line that streams an answer of the stack's chat model."""
+    body = {"model": stack.chat_model, "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
+    return (
+        f"curl -N {stack.api}/v1/chat/completions -H {_bearer(key)} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+    )
+
+
+def _try_it(key: FirstKey) -> str:
+    return "Try it, with your key in HEADRACE_KEY:" if key.origin is Origin.EARLIER else "Try it:"
+
+
+def _bearer(key: FirstKey) -> str:
+    match key.origin:
+        case Origin.MADE:
+            return f"'Authorization: Bearer {key.text}'"
+        case Origin.GIVEN:
+            return '"Authorization: Bearer $HEADRACE_BOOTSTRAP_KEY"'
+        case Origin.EARLIER:
+            return '"Authorization: Bearer $HEADRACE_KEY"'

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from headrace.local import welcome
+from headrace.local.keys import FirstKey, Origin
+from headrace.local.stack import Stack
+
+STACK = Stack((), "http://127.0.0.1:8000", "http://127.0.0.1:8080", "it's small", "", 0)
+MADE = FirstKey(Origin.MADE, "hr-text")
+GIVEN = FirstKey(Origin.GIVEN)
+EARLIER = FirstKey(Origin.EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (MADE, "hr-text"),
+        (GIVEN, "HEADRACE_BOOTSTRAP_KEY."),
+        (EARLIER, "headrace keys create"),
+        (FirstKey(Origin.EARLIER, ignored=True), "HEADRACE_BOOTSTRAP_KEY is ignored"),
+    ],
+)
+def test_the_key_is_told(key: FirstKey, words: str) -> None:
+    assert words in welcome.key_line(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "bearer"), [(MADE, "hr-text"), (GIVEN, "$HEADRACE_BOOTSTRAP_KEY"), (EARLIER, "$HEADRACE_KEY")]
+)
+def test_the_line_to_try_is_one_for_a_shell(key: FirstKey, bearer: str) -> None:
+    words = shlex.split(welcome.curl(STACK, key))
+    assert words[:3] == ["curl", "-N", "http://127.0.0.1:8000/v1/chat/completions"]
+    assert f"Authorization: Bearer {bearer}" in words
+    body = json.loads(words[words.index("-d") + 1])
+    assert (body["model"], body["stream"]) == ("it's small", True)
+
+
+def test_all_addresses_are_told() -> None:
+    text = welcome.ready(STACK, EARLIER, 3.25, Path("/home/logs"))
+    for words in ("(3.2 s)", "http://127.0.0.1:8080\n", "http://127.0.0.1:8000/v1\n", "/home/logs", "in HEADRACE_KEY:"):
+        assert words in text
+
+
+def test_what_does_not_run_is_not_told() -> None:
+    text = welcome.ready(Stack((), "http://127.0.0.1:8000", "", "", "", 0), MADE, 1.0, Path("logs"))
+    assert "Page" not in text
+    assert "curl" not in text
