@@ -71,8 +71,8 @@ TEXTS = (
 
 
 def main() -> None:
-    import torch
-    from sentence_transformers import SentenceTransformer
+    import torch  # type: ignore[import-not-found]
+    from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
     model = SentenceTransformer(sys.argv[1], device="cpu")

@@ -32,7 +32,9 @@ class OpenVinoBackend:
                 model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": self.precision}
             )
         except RuntimeError as error:  # what OpenVINO raises for everything; weights of a wrong shape among it
-            raise ModelError(f"{folder.path}: the model cannot be built: {str(error).strip().splitlines()[-1]}") from None
+            raise ModelError(
+                f"{folder.path}: the model cannot be built: {str(error).strip().splitlines()[-1]}"
+            ) from None
         self.streams: int = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
