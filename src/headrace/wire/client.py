@@ -43,12 +43,12 @@ class Connection(asyncio.Protocol):
         "_sink",
         "_transport",
         "idle_since",
-        "reused",
+        "outworn",
     )
 
     def __init__(self, origin: Origin, expires: float) -> None:
-        self.reused = False
         self.idle_since = 0.0
+        self.outworn = False
         self._origin = origin
         self._expires = expires
         self._transport: asyncio.Transport
@@ -86,8 +86,11 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return not self._transport.is_closing()
 
-    def expired(self, now: float) -> bool:
-        return now > self._expires or now - self.idle_since > self._origin.limits.keep_alive
+    def age(self, now: float) -> None:
+        """Find out whether the connection is too old, or idle for too long, to be used again."""
+        self.idle_since = self.idle_since or now
+        idle = self._sink is None and now - self.idle_since > self._origin.limits.keep_alive
+        self.outworn = idle or now > self._expires
 
     # ---- asyncio.Protocol ----
 
@@ -217,13 +220,10 @@ class Origin:
 
     def take(self) -> Connection | None:
         """An idle connection, the one used last first; None if there is none."""
-        now = time.monotonic()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and not connection.expired(now):
-                connection.reused = True
+            if connection.usable:
                 return connection
-            connection.abort()
         return None
 
     async def connect(self) -> Connection:
@@ -257,8 +257,8 @@ class Origin:
         self._all.add(connection)
 
     def give_back(self, connection: Connection) -> None:
-        connection.idle_since = time.monotonic()
-        if self._closed or len(self._idle) >= self.limits.idle:
+        connection.idle_since = 0.0
+        if self._closed or connection.outworn or len(self._idle) >= self.limits.idle:
             connection.abort()
         else:
             self._idle.append(connection)
@@ -269,8 +269,10 @@ class Origin:
             self._idle.remove(connection)
 
     def close_idle(self, now: float) -> None:
-        """Drop the connections that may not be reused any more; call it now and then."""
-        for connection in [connection for connection in self._idle if connection.expired(now)]:
+        """Drop the connections that may not be reused any more. Call it each second: nobody else looks at the clock."""
+        for connection in self._all:
+            connection.age(now)
+        for connection in [connection for connection in self._idle if connection.outworn]:
             self._idle.remove(connection)
             connection.abort()
 

@@ -40,6 +40,7 @@ class ServerConnection(asyncio.Protocol):
     """One client connection: requests are answered one after another, in order."""
 
     __slots__ = (
+        "_answered",
         "_body",
         "_body_bytes",
         "_deadline",
@@ -53,6 +54,7 @@ class ServerConnection(asyncio.Protocol):
         "_pending",
         "_queue",
         "_reading_head",
+        "_received",
         "_server",
         "_stalled_bytes",
         "_stalled_since",
@@ -88,7 +90,10 @@ class ServerConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._received = 0.0
+        self._answered = False
         self._deadline = 0.0
+        """When we lose patience; 0 until the server's next look, which sets it: reading the clock is not free."""
         self._stalled_bytes = 0
         self._stalled_since = 0.0
 
@@ -104,7 +109,6 @@ class ServerConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(limits.write_buffer, limits.write_buffer // 4)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._deadline = time.monotonic() + limits.head_timeout
         if not self._server.opened(self):
             self._refuse(Overloaded("Too many connections; try again.", retry_after=1))
 
@@ -172,13 +176,28 @@ class ServerConnection(asyncio.Protocol):
         self._stalled_bytes = waiting_bytes
         if waiting_bytes and now - self._stalled_since > limits.write_stall:
             self.cut()
-        elif self.exchange is None and now > self._deadline:
+        elif self.exchange is not None:
+            return
+        elif not self._deadline:
+            self._deadline = now + self._patience()
+        elif now > self._deadline:
             if self._error is not None:
                 self.cut()
-            elif self._reading_head and not self._head_bytes:
+            elif self._between_requests:
                 self._transport.close()
             else:
                 self._refuse(RequestTimeout("The request did not arrive in time; send it faster."))
+
+    @property
+    def _between_requests(self) -> bool:
+        return self._reading_head and not self._head_bytes
+
+    def _patience(self) -> float:
+        """Seconds that the state we are in may last."""
+        limits = self._server.limits
+        if self._answered and self._between_requests:
+            return limits.keep_alive
+        return limits.head_timeout if self._reading_head else limits.body_idle_timeout
 
     # ---- reading ----
 
@@ -200,9 +219,11 @@ class ServerConnection(asyncio.Protocol):
                     self._refuse(HeadTooLarge(f"Headers are limited to {limits.head} bytes."))
                 data = data[room:]
             else:
+                if not self._head_bytes:
+                    self._deadline = 0.0
                 self._head_bytes += len(data)
         else:
-            self._deadline = time.monotonic() + limits.body_idle_timeout
+            self._deadline = 0.0
         if self._error is None and data:
             self._parse(data)
 
@@ -253,12 +274,13 @@ class ServerConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._reading_head = False
         self._head_bytes = 0
-        limits = self._server.limits
-        self._deadline = time.monotonic() + limits.body_idle_timeout
+        self._received = time.monotonic()
+        self._deadline = 0.0
+        limit = self._server.limits.body
         length = self._headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limits.body:
-            self._error = _body_too_large(limits.body)
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
+        if length is not None and length.isdigit() and int(length) > limit:
+            self._error = _body_too_large(limit)
+        elif b"expect" in self._headers and self._headers[b"expect"].lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
@@ -283,13 +305,13 @@ class ServerConnection(asyncio.Protocol):
             self._headers,
             body,
             self._peer,
-            time.monotonic(),
+            self._received,
         )
-        entry = (request, parser.should_keep_alive(), parser.get_http_version() == "1.1")
+        keep_alive, http11 = parser.should_keep_alive(), parser.get_http_version() == "1.1"
         if self.exchange is None:
-            self._begin(*entry)
+            self._begin(request, keep_alive, http11)
         else:
-            self._queue.append(entry)
+            self._queue.append((request, keep_alive, http11))
 
     # ---- answering ----
 
@@ -322,7 +344,8 @@ class ServerConnection(asyncio.Protocol):
             self._end()
             return
         self.exchange = None
-        self._deadline = time.monotonic() + self._server.limits.keep_alive
+        self._answered = True
+        self._deadline = 0.0
         if self._queue:
             self._loop.call_soon(self._next)
         elif self._pending:

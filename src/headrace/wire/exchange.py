@@ -71,11 +71,11 @@ class Exchange:
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
-        head = self._head(status, headers)
-        head.append(b"content-length: %d\r\n\r\n" % len(body))
+        parts = self._head(status, headers)
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
         if self.request.method != "HEAD":
-            head.append(body)
-        self._transport.write(b"".join(head))
+            parts.append(body)
+        self._transport.write(b"".join(parts))
         self.bytes_sent += len(body)
         self._finish()
 
@@ -132,7 +132,8 @@ class Exchange:
             raise RuntimeError("an answer was started twice")
         self.status = status
         head = [_STATUS_LINES[status], self._connection.date_line]
-        head.extend(b"%b: %b\r\n" % pair for pair in headers)
+        for name, value in headers:
+            head += (name, b": ", value, b"\r\n")
         if not self._connection.keep_alive:
             head.append(b"connection: close\r\n")
         return head

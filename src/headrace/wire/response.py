@@ -1,7 +1,6 @@
 """Reading the answers of our own upstreams: the head, and the two ways in which a body is framed.
 
-The head is scanned for the few fields that matter instead of being parsed line by line: the peer is a worker or a
-router that we run, and the answer's bytes are mostly passed on.
+The peer is a worker or a router that we run; what would make its framing ambiguous is refused all the same.
 """
 
 from __future__ import annotations
@@ -9,49 +8,48 @@ from __future__ import annotations
 from headrace.errors import ProtocolError
 
 _MAX_CHUNK_LINE = 32
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class ResponseHead:
-    """Status and headers of an answer. ``header`` looks a field up; names are in lower case."""
+    """Status and fields of an answer; names are in lower case, of a repeated field the last one counts."""
 
-    __slots__ = ("_lower", "_raw", "chunked", "keep_alive", "length", "status")
+    __slots__ = ("_fields", "chunked", "keep_alive", "length", "status")
 
     def __init__(self, raw: bytes) -> None:
         """``raw`` is everything up to the empty line, without it. Raises ProtocolError."""
-        if raw[:7] != b"HTTP/1." or raw[8:9] != b" " or not raw[9:12].isdigit():
+        status_line, *lines = raw.split(b"\r\n")
+        if status_line[:7] != b"HTTP/1." or status_line[8:9] != b" " or not status_line[9:12].isdigit():
             raise ProtocolError("the peer does not speak HTTP/1.1")
-        self.status = int(raw[9:12])
-        self._raw = raw
-        self._lower = lower = raw.lower()
-        length = self.header(b"content-length")
-        self.chunked = b"\r\ntransfer-encoding:" in lower
-        if self.chunked and self.header(b"transfer-encoding").lower() != b"chunked":
-            raise ProtocolError("the peer uses an unknown transfer encoding")
-        if length and (not length.isdigit() or self.chunked or lower.count(b"\r\ncontent-length:") > 1):
-            raise ProtocolError("the peer's Content-Length is ambiguous")
-        self.length = int(length) if length else None
+        self.status = int(status_line[9:12])
+        fields: dict[bytes, bytes] = {}
+        self._fields = fields
+        for line in lines:
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name in fields and name in _FRAMING and fields[name] != value.strip():
+                raise ProtocolError("the peer's framing is ambiguous")
+            fields[name] = value.strip()
+        coding = fields.get(b"transfer-encoding")
+        length = fields.get(b"content-length")
+        if coding is not None and (coding.lower() != b"chunked" or length is not None):
+            raise ProtocolError("the peer's framing is ambiguous")
+        if length is not None and not length.isdigit():
+            raise ProtocolError("the peer's Content-Length is not a number")
+        self.chunked = coding is not None
+        self.length = int(length) if length is not None else None
         if self.status in (204, 304):
             self.length = 0
-        connection = self.header(b"connection").lower()
-        self.keep_alive = connection != b"close" if raw[7:8] == b"1" else connection == b"keep-alive"
+        connection = fields.get(b"connection", b"").lower()
+        self.keep_alive = connection != b"close" if status_line[7:8] == b"1" else connection == b"keep-alive"
 
     def header(self, name: bytes) -> bytes:
         """The field's value; empty if the field is not there."""
-        start = self._lower.find(b"\r\n%b:" % name)
-        if start < 0:
-            return b""
-        start += len(name) + 3
-        end = self._raw.find(b"\r\n", start)
-        return self._raw[start : end if end >= 0 else None].strip()
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """All fields, names in lower case."""
-        pairs = [line.partition(b":") for line in self._raw.split(b"\r\n")[1:]]
-        return [(name.lower(), value.strip()) for name, _, value in pairs]
+        return self._fields.get(name, b"")
 
     @property
     def event_stream(self) -> bool:
-        return self.header(b"content-type").startswith(b"text/event-stream")
+        return self._fields.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 class ChunkedDecoder:
