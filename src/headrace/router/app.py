@@ -7,11 +7,12 @@ import logging
 import random
 import time
 from collections import defaultdict
+from collections.abc import Coroutine
 
 import msgspec
 
 from headrace.config import RouterSettings
-from headrace.errors import Overloaded, Unauthorized
+from headrace.errors import Unauthorized
 from headrace.router.delivery import Delivery
 from headrace.router.discovery.static import static_workers
 from headrace.router.flow.queue import PoolQueue
@@ -21,7 +22,7 @@ from headrace.router.pools import describe
 from headrace.router.scheduling.least_work import LeastWork
 from headrace.router.scheduling.round_robin import RoundRobin
 from headrace.router.scheduling.scheduler import Scheduler, Scorer
-from headrace.router.ticket import read_ticket
+from headrace.router.ticket import Ticket
 from headrace.router.worker import Worker
 from headrace.service import run
 from headrace.service.ops import JSON
@@ -107,11 +108,9 @@ class RouterService:
         if self._secret.required and not self._secret.accepts(exchange.request.headers.get(contract.SECRET, b"")):
             raise Unauthorized("The router answers llm-api only: the hop secret is missing or wrong.")
 
-    async def _deliver(self, exchange: Exchange) -> None:
+    def _deliver(self, exchange: Exchange) -> Coroutine[None, None, None]:
         self._check_secret(exchange)
-        if self._draining and not exchange.request.headers.get(contract.MODEL):
-            raise Overloaded("This router is draining.", retry_after=1)
-        await self._delivery.deliver(exchange, read_ticket(exchange.request.headers, time.monotonic()))
+        return self._delivery.deliver(exchange, Ticket(exchange.request.headers, exchange.request.received))
 
     async def _show_pools(self, exchange: Exchange) -> None:
         self._check_secret(exchange)

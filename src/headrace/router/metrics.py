@@ -9,6 +9,15 @@ from headrace.router.worker import State
 from headrace.telemetry.metrics import TTFT_BUCKETS, WAIT_BUCKETS, Registry
 
 
+class PoolMetrics:
+    """The children of one pool that every request touches, looked up once."""
+
+    def __init__(self, metrics: RouterMetrics, pool: str) -> None:
+        self.ok = metrics.requests.labels(pool, "ok")
+        self.queue_wait = metrics.queue_wait.labels(pool)
+        self.first_byte = metrics.first_byte.labels(pool)
+
+
 class RouterMetrics:
     def __init__(self, registry: Registry) -> None:
         self.requests = registry.counter(

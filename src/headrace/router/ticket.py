@@ -3,68 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headrace.errors import InvalidRequest
 from headrace.wire import contract
 
-DEFAULT_DEADLINE_MS = 600_000
-DEFAULT_COST = (256, 256)
+DEFAULT_DEADLINE_MS = b"600000"
+DEFAULT_COST = b"256,256"
+DEFAULT_PRIORITY = 5
 LOWEST_PRIORITY = 9
 
 
-@dataclass(slots=True)
 class Ticket:
     """A request's place in the queue and its weight. Missing headers have defaults: older senders do not know all."""
 
-    pool: str
-    adapter: str
-    tenant: str
-    session: str
-    priority: int
-    deadline: float
-    """``time.monotonic()`` by which the first byte must be there."""
-    prompt_tokens: int
-    output_tokens: int
-    prefix: bytes
-    request_id: bytes
-    arrived: float
+    __slots__ = ("_headers", "deadline", "output_tokens", "pool", "prefix", "prompt_tokens", "work")
+
+    def __init__(self, headers: Mapping[bytes, bytes], now: float) -> None:
+        """Raises InvalidRequest where the pool is missing or a number is not one."""
+        self._headers = headers
+        try:
+            self.pool = headers[contract.MODEL].decode()
+            prompt, _, output = headers.get(contract.COST, DEFAULT_COST).partition(b",")
+            self.prompt_tokens = int(prompt)
+            self.output_tokens = int(output)
+            self.work = self.prompt_tokens + self.output_tokens
+            """Estimated tokens, prompt and output."""
+            self.deadline = now + int(headers.get(contract.DEADLINE, DEFAULT_DEADLINE_MS)) / 1000
+            """``time.monotonic()`` by which the first byte must be there."""
+            self.prefix = headers.get(contract.PREFIX_BLOCKS, b"")
+        except KeyError:
+            raise InvalidRequest(
+                f"The header {contract.MODEL.decode()} is missing; send requests to llm-api."
+            ) from None
+        except ValueError:
+            raise InvalidRequest("A header of the contract between llm-api and router is malformed.") from None
 
     @property
-    def work(self) -> int:
-        """Estimated tokens, prompt and output."""
-        return self.prompt_tokens + self.output_tokens
+    def request_id(self) -> bytes:
+        return self._headers.get(contract.REQUEST_ID, b"")
 
+    @property
+    def tenant(self) -> bytes:
+        return self._headers.get(contract.TENANT, b"")
 
-def read_ticket(headers: Mapping[bytes, bytes], now: float) -> Ticket:
-    """Raises InvalidRequest where the pool is missing or a number is not one."""
-    get = headers.get
-    pool = get(contract.MODEL)
-    if not pool:
-        raise InvalidRequest(f"The header {contract.MODEL.decode()} is missing; send requests to llm-api.")
-    try:
-        prompt, output = _cost(get(contract.COST))
-        priority = int(get(contract.PRIORITY, b"5"))
-        deadline_ms = int(get(contract.DEADLINE, b"%d" % DEFAULT_DEADLINE_MS))
-        return Ticket(
-            pool.decode(),
-            get(contract.ADAPTER, b"").decode(),
-            get(contract.TENANT, b"").decode(),
-            get(contract.SESSION, b"").decode(),
-            min(max(priority, 0), LOWEST_PRIORITY),
-            now + deadline_ms / 1000,
-            prompt,
-            output,
-            get(contract.PREFIX_BLOCKS, b""),
-            get(contract.REQUEST_ID, b""),
-            now,
-        )
-    except ValueError:
-        raise InvalidRequest("A header of the contract between llm-api and router is malformed.") from None
+    @property
+    def adapter(self) -> bytes:
+        return self._headers.get(contract.ADAPTER, b"")
 
+    @property
+    def session(self) -> bytes:
+        return self._headers.get(contract.SESSION, b"")
 
-def _cost(value: bytes | None) -> tuple[int, int]:
-    if value is None:
-        return DEFAULT_COST
-    prompt, _, output = value.partition(b",")
-    return max(0, int(prompt)), max(0, int(output))
+    @property
+    def priority(self) -> int:
+        """0 to 9, 0 first; the middle where it was not said."""
+        value = self._headers.get(contract.PRIORITY, b"")
+        return min(int(value), LOWEST_PRIORITY) if value.isdigit() else DEFAULT_PRIORITY

@@ -57,6 +57,8 @@ class Worker:
         self.pool = pool
         self.url = url
         self.origin = Origin(url)
+        self.name = self.origin.name
+        self.name_bytes = self.name.encode()
         self.ops_origin = Origin(ops_url) if ops_url else None
         self.state = State.UNKNOWN
         self.reason = "not looked at yet"
@@ -65,10 +67,6 @@ class Worker:
         """Requests of ours that it works on."""
         self.work = 0
         """Their estimated tokens."""
-
-    @property
-    def name(self) -> str:
-        return self.origin.name
 
     @property
     def bare(self) -> bool:

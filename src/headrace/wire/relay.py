@@ -225,6 +225,11 @@ def end_broken(exchange: Exchange, error: ApiError) -> None:
         exchange.abort()
 
 
+def content_type(head: ResponseHead) -> tuple[bytes, bytes]:
+    """The header that says what an upstream's answer is."""
+    return (b"content-type", head.header(b"content-type") or b"application/json")
+
+
 class RelayWatch:
     """Looks at all running relays once a second: one timer for all of them."""
 

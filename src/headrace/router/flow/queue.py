@@ -26,7 +26,7 @@ class _Waiter:
 
 
 class PoolQueue:
-    """Admission to the workers of one pool. Every ``admit`` that returns must be answered by one ``release``."""
+    """Admission to the workers of one pool."""
 
     def __init__(
         self,
@@ -62,16 +62,12 @@ class PoolQueue:
             return 0.0
         return self._drain_rate.retry_after(len(self._waiting), self._clock())
 
-    async def admit(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker:
-        """A worker with a slot taken for ``ticket``; one in ``avoid`` only if there is no other.
+    def try_admit(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker | None:
+        """A worker with a slot taken for ``ticket``, one in ``avoid`` only if there is no other; None: ``wait``.
 
-        Raises Overloaded when the queue is full or no worker is in sight, DeadlineExceeded when the wait was too long.
+        Every worker that comes from here or from ``wait`` must be given back by one ``release``.
         """
-        if not self._waiting:
-            worker = self._choose(ticket, avoid)
-            if worker is not None:
-                return worker
-        return await self._wait(ticket, avoid)
+        return None if self._waiting else self._choose(ticket, avoid)
 
     def release(self, worker: Worker, ticket: Ticket, *, finished: bool) -> None:
         """Give the slot back. ``finished``: the request was answered, so that it counts for the drain rate."""
@@ -114,7 +110,11 @@ class PoolQueue:
         unused = slots - worker.load.running - worker.load.waiting
         return worker.in_flight < max(-(-slots // self._shares), unused)
 
-    async def _wait(self, ticket: Ticket, avoid: Collection[Worker]) -> Worker:
+    async def wait(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker:
+        """As ``try_admit``, as soon as there is a slot.
+
+        Raises Overloaded when the queue is full or no worker is in sight, DeadlineExceeded when the wait was too long.
+        """
         now = self._clock()
         if len(self._waiting) >= self._capacity:
             retry_after = self._drain_rate.retry_after(len(self._waiting), now)
