@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
-from benchmarks.gateway import loadbench, report, rounds, sampling, stack
 from benchmarks.gateway.columns import COLUMNS, select
 from benchmarks.gateway.processes import BenchmarkError, Processes
+
+from benchmarks.gateway import loadbench, report, rounds, sampling, stack
+
+_LOGS = loadbench.ROOT / "benchmarks" / "out" / "logs"
 
 
 def main() -> int:
@@ -36,7 +39,11 @@ def _measure(options: argparse.Namespace) -> int:
     binary = loadbench.build()
     about: dict[str, Any] = {"rounds": count, "quick": options.quick, "processes": options.processes}
     about |= {"cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, Processes(Path(folder)) as processes:
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder,
+        Processes(Path(folder)) as processes,
+        processes.logs_kept(_LOGS),
+    ):
         started = stack.start(processes, binary, options.processes)
         results = rounds.measure(binary, started, columns, count, options.quick, _progress)
         processes.check()

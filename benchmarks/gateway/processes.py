@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +82,17 @@ class Processes:
     def check(self) -> None:
         for running in self._running:
             running.check()
+
+    @contextlib.contextmanager
+    def logs_kept(self, folder: Path) -> Iterator[None]:
+        """What the processes printed is in ``folder`` if the block raises a BenchmarkError, and the error says so."""
+        try:
+            yield
+        except BenchmarkError as error:
+            folder.mkdir(parents=True, exist_ok=True)
+            for running in self._running:
+                shutil.copy(running.log, folder)
+            raise BenchmarkError(f"{error}\nThe logs are in {folder}.") from None
 
 
 def wait_ready(running: Running, port: int, path: str, timeout: float = _READY_TIMEOUT) -> None:

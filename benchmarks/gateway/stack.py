@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.gateway import nginx
 from benchmarks.gateway.columns import FAST_MODEL, PACE, PACED_MODEL
 from benchmarks.gateway.processes import Processes, free_ports, wait_ready
+
+from benchmarks.gateway import nginx
+from headrace.store.secret import new_id, new_key
 
 HEADRACE = (sys.executable, "-m", "headrace")
 
@@ -71,7 +72,7 @@ def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | N
 
 def _start_headrace(processes: Processes, workers: Target, process_count: int) -> Target:
     router_port, router_ops, api_port, api_ops = free_ports(4)
-    key = f"hr-bench-{secrets.token_hex(16)}"
+    key = new_key(new_id())
     env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     env |= {
         "HEADRACE_HOME": str(processes.folder / "home"),

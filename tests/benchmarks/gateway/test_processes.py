@@ -124,3 +124,13 @@ def test_the_environment_can_be_replaced(tmp_path: Path) -> None:
 
 def test_free_ports_are_all_different() -> None:
     assert len(set(free_ports(8))) == 8
+
+
+def test_logs_are_kept_if_the_benchmark_fails(tmp_path: Path) -> None:
+    kept, own = tmp_path / "kept", tmp_path / "own"
+    own.mkdir()
+    with Processes(own) as started:
+        started.start("router", _FAILS).process.wait()
+        with pytest.raises(BenchmarkError, match=f"the load failed\nThe logs are in {kept}"), started.logs_kept(kept):
+            raise BenchmarkError("the load failed")
+    assert (kept / "router.log").read_text().strip() == "port taken"
