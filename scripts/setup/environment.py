@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,26 @@ EXTRAS = {"local": ("local",), "dev": ("local", "dev")}
 _NETWORK = "check the network, PIP_INDEX_URL and the proxy settings, then run the same command again"
 
 
+def run_command(command: list[str], folder: Path) -> bool:
+    """Run a command that speaks for itself; whether it succeeded."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    environment["PIP_USER"] = "0"  # some systems make it the default, and a virtual environment refuses it
+    return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
 class Environment:
     """``.venv`` of the checkout at ``root``. What is in it is noted in ``.venv/headrace.json``, as the last step."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        run: Callable[[list[str], Path], bool] = run_command,
+        look: Callable[[Path], preflight.Machine] = preflight.look,
+    ) -> None:
         self._root = root
+        self._command = run
+        self._look = look
         self._folder = root / ".venv"
         self._note = self._folder / "headrace.json"
         self._python = self._folder / "bin" / "python"
@@ -37,7 +53,7 @@ class Environment:
 
     def prepare(self, extra: str) -> None:
         """Make it ready. Raises SetupError."""
-        preflight.check(preflight.look(self._root), self._root)
+        preflight.check(self._look(self._root), self._root)
         if not self._usable():
             self._create()
         self._install(extra)
@@ -77,10 +93,7 @@ class Environment:
         self._run([*install, *editable], "Headrace itself could not be installed: see pip's lines above")
 
     def _run(self, command: list[str], failure: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
-        environment["PIP_USER"] = "0"  # some systems make it the default, and a virtual environment refuses it
-        done = subprocess.run(command, cwd=self._root, env=environment, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode != 0:
+        if not self._command(command, self._root):
             raise SetupError(failure)
 
     def _digest(self, extra: str) -> str:

@@ -47,8 +47,8 @@ def find_wheel(lock: Path, folder: Path) -> Path:
         if (wheel := way(lock, folder)) is not None:
             return wheel
     raise SetupError(
-        "this Python has neither ensurepip nor pip: `sudo apt-get install python3-venv` (the package has the version "
-        "in its name where several are installed: python3.12-venv), or set PIP_INDEX_URL to a package index"
+        "this Python has neither ensurepip nor pip: `sudo apt-get update && sudo apt-get install python3-venv` "
+        "(python3.12-venv where it is not the system's own), or set PIP_INDEX_URL to a package index"
     )
 
 

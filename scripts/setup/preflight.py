@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.setup.errors import SetupError
 
-DISK = 3_000_000_000
+DISK = 2_000_000_000
 """Free bytes: the environment, the models and what is unpacked on the way."""
 MEMORY = 3_000_000_000
 """Available bytes: both engines with their models, and the services."""
