@@ -3,6 +3,7 @@
     HeadraceError
     ├── ConfigError             a setting, a file or a flag is wrong; the message names it
     ├── ModelError              a model folder is missing, broken or not servable
+    ├── StoreError              the database does not answer, or what it said is not to be believed
     ├── WireError               a connection to another service did not do its work
     │   ├── ConnectError            nobody listens, or the name does not resolve
     │   ├── ConnectionLost          the peer closed or reset before its answer was complete
@@ -45,6 +46,10 @@ class ConfigError(HeadraceError):
 
 class ModelError(HeadraceError):
     """A model folder is missing, broken, or no engine here can serve it."""
+
+
+class StoreError(HeadraceError):
+    """The database, or the snapshot that stands in for it, cannot be used. The message says why."""
 
 
 class WireError(HeadraceError):

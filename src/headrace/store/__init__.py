@@ -1,0 +1,1 @@
+"""What Headrace keeps: tenants, keys and the audit, in SQLite or PostgreSQL."""
