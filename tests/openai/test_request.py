@@ -104,6 +104,7 @@ def test_a_rule_may_allow_it() -> None:
         ({"model": "x" * 513}, "model", "must have at most 512 characters"),
         ({"user": 7}, "user", "must be a string, not an integer"),
         ({"top_k": 10**30}, "top_k", "at most 64 bits"),
+        ({"x" * 5000: 10**30}, "x" * 64, "at most 64 bits"),
     ],
 )
 def test_wrong_fields_are_named(kind: type[Request[Any]], fields: dict[str, Any], param: str, words: str) -> None:

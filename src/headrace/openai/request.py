@@ -100,7 +100,8 @@ class Request(Generic[F]):
         rules.check_names(self.document)
         for name, value in self.document.items():
             if value.__class__ is int and not -(2**63) <= value < 2**63:
-                raise InvalidRequest(f"{name}: must be an integer of at most 64 bits.", param=name)
+                short = name[:64]  # the client's own text: an error does not repeat megabytes of it
+                raise InvalidRequest(f"{short}: must be an integer of at most 64 bits.", param=short)
 
     def encode(self, model: str) -> bytes:
         """The body for the worker, asking for ``model`` (the resolved one)."""
