@@ -40,9 +40,9 @@ def test_gguf_that_the_engine_does_not_read(tmp_path: Path, make_gguf: GgufMaker
         ("openvino_model.xml", "LlamaForCausalLM", "llama", ("cpu",)),
         ("openvino_model.xml", "BertModel", "bert", ()),
         ("model.safetensors", "BertModel", "bert", ("bert",)),
-        ("onnx/model.onnx", "BertForSequenceClassification", "bert", ("bert",)),
+        ("onnx/model.onnx", "BertModel", "bert", ()),
         ("pytorch_model.bin", "BertModel", "bert", ()),
-        ("model.safetensors", "ViTModel", "vit", ()),
+        ("model.safetensors", "RobertaModel", "roberta", ()),
         ("model.onnx", "LlamaForCausalLM", "llama", ()),
     ],
 )

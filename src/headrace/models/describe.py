@@ -14,7 +14,7 @@ from headrace.errors import ModelError
 from headrace.models import gguf
 
 _GENERATORS = ("ForCausalLM", "ForConditionalGeneration")
-_ENCODERS = frozenset({"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "electra"})
+_ENCODERS = frozenset({"bert"})
 _GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI reads from a GGUF: https://docs.openvino.ai, "Generative AI: GGUF"."""
 
@@ -74,6 +74,4 @@ def _engines(kind: str, config: dict[str, Any], architecture: str) -> tuple[str,
         return ("cpu",) if generates else ()
     if generates:
         return ("vllm", "trt") if kind in ("safetensors", "pytorch") else ()
-    if config.get("model_type") in _ENCODERS:
-        return ("bert",) if kind in ("safetensors", "onnx") else ()
-    return ()
+    return ("bert",) if config.get("model_type") in _ENCODERS and kind == "safetensors" else ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -22,12 +22,16 @@ from headrace.models.store import Store
 
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<quant>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?")
 _TEXTS = (".json", ".txt", ".md", ".jinja", ".model", ".tiktoken")
-_WEIGHTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("safetensors", lambda name: name.endswith(".safetensors") and not name.startswith("consolidated")),
-    ("openvino", lambda name: name.startswith("openvino_") and name.endswith((".xml", ".bin"))),
-    ("pytorch", lambda name: name.startswith("pytorch_model") and name.endswith(".bin")),
-    ("onnx", lambda name: re.fullmatch(r"(onnx/)?model\.onnx(_data)?", name) is not None),
+_WEIGHTS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?!consolidated)[^/]+\.safetensors",
+        r"openvino_[^/]+\.(xml|bin)",
+        r"pytorch_model[^/]*\.bin",
+        r"(onnx/)?model\.onnx(_data)?",
+    )
 )
+"""Kinds of weights, the best first: one kind is fetched."""
 _TIMEOUT = 30.0
 """Seconds to wait for the hub's answer about a repository."""
 
@@ -107,8 +111,8 @@ def choose(files: list[RemoteFile], hub_id: HubId) -> list[RemoteFile]:
     texts = [file for file in files if file.path.endswith(_TEXTS) or PurePosixPath(file.path).stem == "LICENSE"]
     if ggufs and (hub_id.quant or not any(file.path.endswith(".safetensors") for file in files)):
         return [*_choose_gguf(ggufs, hub_id), *(file for file in texts if "/" not in file.path)]
-    for _, wanted in _WEIGHTS:
-        if weights := [file for file in files if wanted(file.path)]:
+    for kind in _WEIGHTS:
+        if weights := [file for file in files if kind.fullmatch(file.path)]:
             beside = {"", *(str(PurePosixPath(file.path).parent) for file in weights)}
             return [*weights, *(file for file in texts if _belongs(file.path, beside))]
     raise ModelError(f"{hub_id} holds no weights that an engine here can read (safetensors, GGUF, OpenVINO, ONNX)")
