@@ -29,6 +29,11 @@ def home() -> Path:
     return Path(os.environ.get("HEADRACE_HOME", "~/.headrace")).expanduser()
 
 
+def bootstrap_key() -> str:
+    """The first key that the operator chose, ``HEADRACE_BOOTSTRAP_KEY``; empty if a random one is to be made."""
+    return os.environ.get("HEADRACE_BOOTSTRAP_KEY", "")
+
+
 def _http_url(value: str) -> str:
     if not value.startswith("http://"):
         raise ValueError("must start with http://")
@@ -124,14 +129,17 @@ class BertWorkerSettings(WorkerSettings):
     port: Port = Field(8010, description="Traffic port.")
     ops_port: Port = Field(9110, description="Ops port.")
     precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the CPU computes it.")
-    batch_tokens: PositiveInt = Field(4096, description="Tokens in one batch, padding included.")
+    max_waiting: PositiveInt = Field(4096, description="Inputs that may wait inside the worker; a call may have 2,048.")
+    batch_tokens: PositiveInt = Field(1024, description="Tokens in one batch, padding included.")
 
 
 class UpSettings(Settings):
     """`headrace up`: the whole platform on one machine."""
 
     section: ClassVar[str] = "up"
-    host: str = Field("127.0.0.1", description="Address that llm-api and llm-web listen on; the rest stays on loopback.")
+    host: str = Field(
+        "127.0.0.1", description="Address that llm-api and llm-web listen on; the rest stays on loopback."
+    )
     port: Port = Field(8000, description="Port of llm-api.")
     web: bool = Field(True, description="Whether to serve the page.")
     web_port: Port = Field(8080, description="Port of llm-web: the page, and llm-api behind it.")
