@@ -31,7 +31,10 @@ def run_command(command: list[str], folder: Path) -> bool:
 
 
 class Environment:
-    """``.venv`` of the checkout at ``root``. What is in it is noted in ``.venv/headrace.json``, as the last step."""
+    """``.venv`` of the checkout at ``root``.
+
+    What is in it is noted in ``.venv/headrace.json``, as the last step; without the note it is made anew.
+    """
 
     def __init__(
         self,
@@ -54,11 +57,13 @@ class Environment:
     def prepare(self, extra: str) -> None:
         """Make it ready. Raises SetupError."""
         preflight.check(self._look(self._root), self._root)
+        note = self._read_note()
         if not self._usable():
             self._create()
+            note = {"root": str(self._root), "python": str(self._python.resolve())}
+        self._note.unlink(missing_ok=True)  # pip takes a half-copied package for an installed one
         self._install(extra)
-        note = self._read_note() | {name: self._digest(name) for name in EXTRAS[extra]}
-        self._write_note(note)
+        self._write_note(note | {name: self._digest(name) for name in EXTRAS[extra]})
 
     def _usable(self) -> bool:
         """Made here, by a Python that is still there: its scripts hold absolute paths."""
@@ -79,7 +84,6 @@ class Environment:
             runner = ["-m", "pip"] if has_pip else [str(pip.find_wheel(lock, Path(folder)) / "pip")]
             install = [*runner, "install", "--quiet", "--require-hashes", "-r", str(lock)]
             self._run([str(self._python), *install], f"pip could not be installed: {_NETWORK}")
-        self._write_note({"root": str(self._root), "python": str(self._python.resolve())})
 
     def _install(self, extra: str) -> None:
         lock = self._root / "requirements" / f"{extra}.txt"

@@ -157,6 +157,18 @@ def test_failed_step_is_told_and_tried_again(root: Path, runner: Runner, step: s
     assert made.ready("local")
 
 
+def test_interrupted_install_is_made_anew(root: Path, runner: Runner) -> None:
+    made = prepared(root, runner)
+    runner.fail_at = "dev.txt"
+    with pytest.raises(SetupError):
+        made.prepare("dev")
+    assert not made.ready("local")
+    runner.steps()
+    runner.fail_at = ""
+    made.prepare("dev")
+    assert runner.steps() == ["venv", "pip", "dev.txt", "headrace"]
+
+
 def test_failed_update_does_not_look_complete(root: Path, runner: Runner) -> None:
     made = prepared(root, runner)
     (root / "requirements" / "local.txt").write_text("local==2\n")
