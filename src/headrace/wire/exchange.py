@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.errors import ApiError
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from headrace.wire.connection import ServerConnection
     from headrace.wire.message import Request
 
-_STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 1000)}
 
 EVENT_STREAM: tuple[tuple[bytes, bytes], ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -22,6 +23,17 @@ EVENT_STREAM: tuple[tuple[bytes, bytes], ...] = (
     (b"x-accel-buffering", b"no"),
 )
 """The head of a stream that no proxy on the way should hold back."""
+
+
+class _Writer(Protocol):
+    def write(self, data: bytes) -> None: ...
+
+
+class _Nowhere:
+    """In place of a client that reads nothing, so that whoever writes to it need not know."""
+
+    def write(self, data: bytes) -> None:
+        pass
 
 
 class Exchange:
@@ -54,7 +66,7 @@ class Exchange:
         self.on_writable: Callable[[bool], None] | None = None
         """Called with False when the client reads too slowly, and with True when it caught up."""
         self._connection = connection
-        self._transport = transport
+        self._transport: _Writer = transport
         self._chunked = True
 
     @property
@@ -72,7 +84,7 @@ class Exchange:
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
         parts = self._head(status, headers)
-        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        parts.append(b"content-length: %d\r\n\r\n" % len(body) if status != 204 else b"\r\n")
         if self.request.method != "HEAD":
             parts.append(body)
         self._transport.write(b"".join(parts))
@@ -100,6 +112,8 @@ class Exchange:
             self._connection.keep_alive = False
         head.append(b"\r\n")
         self._transport.write(b"".join(head))
+        if self.request.method == "HEAD":
+            self._transport = _Nowhere()
 
     def write(self, payload: bytes) -> None:
         """Send a piece of the body; an empty one is nothing."""
@@ -114,6 +128,9 @@ class Exchange:
         self.bytes_sent += len(payload)
 
     def finish(self) -> None:
+        """End the body."""
+        if self.finished or not self.started:
+            raise RuntimeError("only an answer that has been started, and not yet finished, can be finished")
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
         self._finish()
@@ -121,7 +138,11 @@ class Exchange:
     def abort(self) -> None:
         """Cut the connection: the client sees that the answer is not complete."""
         self.finished = True
-        self._transport.abort()
+        self._connection.cut()
+
+    def disconnect(self) -> None:
+        """The client is gone; what is still written goes nowhere."""
+        self._transport = _Nowhere()
 
     def _finish(self) -> None:
         self.finished = True

@@ -16,6 +16,12 @@ class ServerLimits:
     body: int = 8 * MIB
     head_timeout: float = 10.0
     body_idle_timeout: float = 30.0
+    body_timeout: float = 300.0
+    """For the whole body, which may come in ever so small pieces."""
+    bodies: int = 256 * MIB
+    """Bytes of bodies that are still arriving, of all connections together: nobody has shown a key by then."""
+    linger: float = 30.0
+    """A client that was refused while it sends has so long to read why."""
     keep_alive: float = 75.0
     """Longer than ``ClientLimits.keep_alive``: the side that reuses a connection must be the one that closes it."""
     pipelined: int = 64 * KIB

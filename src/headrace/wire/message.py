@@ -21,4 +21,4 @@ class Request:
     peer: str
     """The address of the other end of the connection, without the port; empty for a Unix socket."""
     received: float
-    """``loop.time()`` when the head was complete."""
+    """``time.monotonic()`` when the head was complete."""

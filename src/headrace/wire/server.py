@@ -13,6 +13,8 @@ from headrace.wire.routes import Routes
 
 _SWEEP_INTERVAL = 1.0
 _BACKLOG = 4096
+_CLEAN_UP_SECONDS = 5.0
+"""What handlers get to clean up in after their clients were cut."""
 
 
 class Server:
@@ -24,6 +26,8 @@ class Server:
         self.date_line = b""
         self.draining = False
         self.connections: set[ServerConnection] = set()
+        self.unfinished = 0
+        """Bytes of bodies that are not complete."""
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -54,20 +58,23 @@ class Server:
         return True
 
     async def close(self) -> None:
-        """Cut what is left."""
+        """Cut what is left, and wait until its handlers have cleaned up."""
         self.draining = True
         if self._listener is not None:
             self._listener.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        tasks = [connection.task for connection in self.connections if connection.task is not None]
         for connection in list(self.connections):
             connection.cut()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # connections hear of their end in the next turn of the loop
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLEAN_UP_SECONDS)
 
-    def opened(self, connection: ServerConnection) -> bool:
-        """Count a new connection in; False if there are too many."""
+    def opened(self, connection: ServerConnection) -> int:
+        """Count a new connection in; how many there are now."""
         self.connections.add(connection)
-        return len(self.connections) <= self.limits.connections
+        return len(self.connections)
 
     def closed(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
