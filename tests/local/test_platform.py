@@ -125,7 +125,7 @@ def test_a_child_that_dies_is_told_and_comes_back(drive: Drive) -> None:
     assert first is not None
     subprocess.run(["kill", "-9", str(first)], check=True)
     wait_until(lambda: driven.run().children["api"].restarts == 1 and driven.run().ready)
-    assert "api was killed (signal 9)" in driven.text
+    assert "restarting: was killed (signal 9)" in driven.text
     assert "api speaks" in driven.text
     assert driven.run().children["api"].pid != first
 
@@ -134,7 +134,7 @@ def test_a_child_that_never_comes_up_ends_all(drive: Drive) -> None:
     driven = drive("web", "worker=broken")
     driven.process.wait(30)
     assert driven.process.returncode == 1
-    assert "worker ended with exit code 3" in driven.text
+    assert "worker       failed: ended with exit code 3" in driven.text
     assert "  oh no" in driven.text
     assert "all ready" not in driven.text
     assert driven.events in (["web starts", "web drains", "web ends"], [])

@@ -41,3 +41,11 @@ async def test_a_table_on_a_terminal(yard: Yard) -> None:
     text = output.getvalue()
     assert "router  starting  0 s" in text
     assert "x" * 150 in text
+
+
+async def test_a_failure_on_a_terminal_has_its_reason(yard: Yard) -> None:
+    shown, output = screen(terminal=True)
+    child = yard.child(yard.script("router", "print('bad luck'); raise SystemExit(2)"))
+    await asyncio.wait_for(child.run(), 30)
+    shown.failure(child)
+    assert output.getvalue().splitlines()[:2] == ["router ended with exit code 2", "  bad luck"]

@@ -86,7 +86,8 @@ class Platform:
         self._screen.changed(child)
         before = self._reported.get(child.program.name)
         self._reported[child.program.name] = child.state
-        if child.state is State.WAITING and before is not State.WAITING:
+        # The second and third failed start would only tell the same again.
+        if child.state is State.WAITING and (child.restarts == 0 or before in (State.READY, State.UNREADY)):
             self._screen.failure(child)
         self._write()
 

@@ -60,8 +60,9 @@ class Screen:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
     def failure(self, child: Child) -> None:
-        """Why a child failed, with the last lines of its log."""
-        self.say(f"{child.program.name} {child.reason}", style="bold red")
+        """The last lines of its log; where a table shows states, also what a line has said elsewhere."""
+        if self._console.is_terminal:
+            self.say(f"{child.program.name} {child.reason}", style="bold red")
         for line in child.log.tail():
             self.say(f"  {line}", style="dim")
         self.say(f"  (all of it: {child.log.path})", style="dim")
