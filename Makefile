@@ -11,13 +11,15 @@ help: ## Show this list
 
 up: ## Start the whole platform on this machine (ARGS="--port 9000")
 	@scripts/bootstrap.sh local
+	@scripts/web.sh || echo "headrace: going on without the page" >&2
 	@$(BIN)/headrace models pull demo
 	@exec $(BIN)/headrace up $(ARGS)
 
 test: ## Everything: lint, then all tests (ARGS="-k name")
 	@scripts/bootstrap.sh dev
 	@$(BIN)/headrace models pull demo
-	@$(MAKE) --no-print-directory lint web
+	@$(MAKE) --no-print-directory lint
+	@scripts/web.sh test
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## The two-minute loop: lint, and the tests that start no engine
@@ -41,8 +43,9 @@ lock: ## Write requirements/ anew (ARGS=--upgrade for newer versions)
 	@scripts/bootstrap.sh dev
 	@scripts/lock.sh $(ARGS)
 
-web: ## Build and test llm-web
-	@if [ -d web ]; then scripts/web.sh; fi
+web: ## Build the page into web/dist/
+	@scripts/bootstrap.sh local
+	@scripts/web.sh
 
 bench-gateway: ## CPU per request and per chunk, against nginx
 	@scripts/bootstrap.sh dev
@@ -54,4 +57,5 @@ bench-bert: ## Embeddings per second
 	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
-	rm -rf .venv .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache dist build web/dist web/node_modules
