@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from headrace.api.metrics import ApiMetrics
-from headrace.api.record import AccessLog, Record
+from headrace.api.record import AccessLog, Record, milliseconds
 from headrace.errors import ApiError
 from headrace.wire import contract
 from headrace.wire.exchange import Exchange
@@ -58,12 +58,15 @@ class Access:
     def _open(self, path: str, exchange: Exchange) -> Record:
         self._count += 1
         request = exchange.request
-        client_id = request.headers.get(contract.REQUEST_ID, b"")[:_ID_LENGTH].decode("latin-1")
-        return Record(f"{self._run}{self._count:012x}", path, client=request.peer, client_id=client_id)
+        record = Record(f"{self._run}{self._count:012x}", path, client=request.peer)
+        client_id = request.headers.get(contract.REQUEST_ID)
+        if client_id is not None:
+            record.client_id = client_id[:_ID_LENGTH].decode("latin-1")
+        return record
 
     def _close(self, exchange: Exchange, record: Record) -> None:
         record.status = record.status or exchange.status or 500
-        record.total_ms = round((time.monotonic() - exchange.request.received) * 1000, 3)
+        record.total_ms = milliseconds(time.monotonic() - exchange.request.received)
         self._metrics.finished(record)
         self._log.write(record)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 
 import msgspec
 
@@ -14,13 +15,14 @@ from headrace.api.keys import Keyring
 from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog
-from headrace.config import ApiSettings
+from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.chat import ChatRequest
 from headrace.openai.completion import CompletionRequest
 from headrace.openai.embedding import EmbeddingRequest
 from headrace.openai.rules import Rules
 from headrace.service import run
 from headrace.service.secret import HopSecret
+from headrace.store.keys import KeyStore
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
 from headrace.wire.limits import ServerLimits
@@ -29,7 +31,15 @@ from headrace.wire.routes import Routes
 
 def serve(settings: ApiSettings) -> None:
     """``headrace api``."""
+    given = bootstrap_key()
+    if given:
+        with closing(_open_store(settings)) as store:
+            store.bootstrap(given)
     run(lambda: ApiService(settings), settings, "llm-api")
+
+
+def _open_store(settings: ApiSettings) -> KeyStore:
+    return KeyStore.open(home(), database=settings.database, pepper=settings.pepper)
 
 
 class ApiService:
@@ -44,7 +54,8 @@ class ApiService:
         self._writer = LineWriter()
         self._metrics = ApiMetrics(self.registry)
         self.registry.on_collect(self._collect)
-        self._keys = Keyring.open(settings)
+        self._store = _open_store(settings)
+        self._keys = Keyring(self._store, home() / "keys.snapshot")
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet, settings.first_event_timeout)
         self._gateway = Gateway(self._keys, self._fleet, self._forwarder, secret, Rules(), settings.first_event_timeout)
@@ -54,13 +65,15 @@ class ApiService:
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start())
-        jobs = (self._keys.run(), self._fleet.run(), self._forwarder.watch.run())
+        jobs = (self._fleet.run(), self._forwarder.watch.run())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def unready(self) -> str | None:
         if self._draining:
             return "draining"
-        return None if self._fleet.reachable else "no router can be reached"
+        if not self._fleet.reachable:
+            return "no router can be reached"
+        return self._keys.unready()
 
     def load(self) -> bytes | None:
         return None
@@ -77,6 +90,7 @@ class ApiService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fleet.close()
         await self._keys.close()
+        self._store.close()
         self._writer.close()
 
     def _routes(self, access: Access) -> Routes:

@@ -80,6 +80,8 @@ class Fleet:
         self.routers = [Router(url) for url in urls]
         self._headers = [(contract.SECRET, secret.current)] if secret.required else []
         self._pools: dict[str, PoolView] = {}
+        self._known = False
+        """Whether any router ever told its pools: before that, "no such model" would be a guess."""
 
     async def start(self) -> None:
         await self._look()
@@ -99,11 +101,6 @@ class Fleet:
     @property
     def reachable(self) -> bool:
         return any(router.reachable for router in self.routers)
-
-    @property
-    def known(self) -> bool:
-        """Whether any router ever told its pools: before that, "no such model" would be a guess."""
-        return any(router.pools or router.reachable for router in self.routers)
 
     def pool(self, name: str) -> PoolView | None:
         return self._pools.get(name)
@@ -127,6 +124,7 @@ class Fleet:
                 if name not in merged or (pool.ready and not merged[name].ready):
                     merged[name] = pool
         self._pools = merged
+        self._known = self._known or self.reachable
 
     def model(self, pool: PoolView) -> Model:
         """The pool as an entry of ``/v1/models``."""
@@ -143,5 +141,5 @@ class Fleet:
 
     def demand(self) -> None:
         """Raises Overloaded while no router ever answered."""
-        if not self.known:
+        if not self._known:
             raise Overloaded("No router can be reached yet; try again.", code="no_router", retry_after=2)

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from headrace.api.access import request_id
 from headrace.api.fleet import Fleet, Router
 from headrace.api.meter import StreamMeter
-from headrace.api.record import Record
+from headrace.api.record import Record, milliseconds
 from headrace.errors import BadGateway, DeadlineExceeded, Overloaded, UpstreamTimeout, WireError
 from headrace.openai import usage
 from headrace.openai.usage import Usage
 from headrace.wire import contract
 from headrace.wire.client import Answer
 from headrace.wire.exchange import EVENT_STREAM, Exchange
-from headrace.wire.relay import Relay, RelayWatch
+from headrace.wire.relay import Relay, RelayWatch, content_type
 from headrace.wire.response import ResponseHead
 
 _HEARTBEAT_SECONDS = 15.0
 _GRACE_SECONDS = 5.0
 """The router refuses at the deadline; only if it does not, we do."""
-_PASSED_BACK = (b"retry-after",)
 
 
 @dataclass(slots=True)
@@ -65,8 +64,8 @@ class Forwarder:
         meter = StreamMeter(shipment.wants_usage)
 
         def start(head: ResponseHead) -> list[tuple[bytes, bytes]]:
-            record.ttft_ms = round((time.monotonic() - exchange.request.received) * 1000, 3)
-            kind = EVENT_STREAM if head.event_stream else ((b"content-type", head.header(b"content-type")),)
+            record.ttft_ms = milliseconds(time.monotonic() - exchange.request.received)
+            kind = EVENT_STREAM if head.event_stream else (content_type(head),)
             return [*kind, *_headers(head, shipment, record)]
 
         relay = Relay(exchange, start, meter.on_events, time.monotonic() + self._timeout + _GRACE_SECONDS)
@@ -78,7 +77,7 @@ class Forwarder:
             )
         finally:
             self.watch.discard(relay)
-            record.client_stall_ms = round(relay.stalled * 1000, 3)
+            record.client_stall_ms = milliseconds(relay.stalled)
         if answer is not None:
             return self._respond(exchange, shipment, record, answer)
         exchange.finish()
@@ -88,8 +87,11 @@ class Forwarder:
 
     def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> Usage | None:
         head = answer.head
-        headers = [(b"content-type", head.header(b"content-type")), *_headers(head, shipment, record)]
-        headers.extend((name, head.header(name)) for name in _PASSED_BACK if head.header(name))
+        headers = [content_type(head), *_headers(head, shipment, record)]
+        if answer.status != 200:
+            retry_after = head.header(b"retry-after")
+            if retry_after:
+                headers.append((b"retry-after", retry_after))
         exchange.respond(answer.status, headers, answer.body)
         if answer.status != 200:
             record.reason = usage.error_code(answer.body)
@@ -100,11 +102,17 @@ class Forwarder:
 
 def _headers(head: ResponseHead, shipment: Shipment, record: Record) -> list[tuple[bytes, bytes]]:
     """Our own headers; where the request went is for administrators only."""
-    worker, queued, attempts = (head.header(name) for name in (contract.WORKER, contract.QUEUE, contract.ATTEMPTS))
+    worker = head.header(contract.WORKER)
+    queued = head.header(contract.QUEUE)
+    attempts = head.header(contract.ATTEMPTS)
     record.worker = worker.decode("latin-1")
-    record.queue_ms = float(queued) if queued.isdigit() else 0.0
+    record.queue_ms = int(queued) if queued.isdigit() else 0
     record.attempts = int(attempts) if attempts.isdigit() else 0
-    headers = [request_id(record)]
     if shipment.admin:
-        headers += [(contract.WORKER, worker), (contract.QUEUE, queued), (contract.ATTEMPTS, attempts)]
-    return headers
+        return [
+            request_id(record),
+            (contract.WORKER, worker),
+            (contract.QUEUE, queued),
+            (contract.ATTEMPTS, attempts),
+        ]
+    return [request_id(record)]

@@ -7,7 +7,7 @@ from headrace.api.access import Endpoint
 from headrace.api.cost import Estimator
 from headrace.api.fleet import Fleet, PoolView
 from headrace.api.forward import Forwarder, Shipment
-from headrace.api.keys import Keyring, Principal
+from headrace.api.keys import Keyring
 from headrace.api.listing import no_such_model
 from headrace.api.record import Record
 from headrace.errors import InvalidRequest
@@ -18,6 +18,7 @@ from headrace.openai.request import GenerationRequest
 from headrace.openai.rules import Rules
 from headrace.openai.usage import Usage
 from headrace.service.secret import HopSecret
+from headrace.store.snapshot import Principal
 from headrace.wire import contract
 from headrace.wire.exchange import Exchange
 
@@ -28,6 +29,14 @@ _MODALITIES: dict[type[AnyRequest], str] = {
     CompletionRequest: "text",
     EmbeddingRequest: "embedding",
 }
+
+_HEAD = b"%%b%%b%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\ncontent-length: %%d\r\n" % (
+    contract.MODEL,
+    contract.TENANT,
+    contract.REQUEST_ID,
+    contract.COST,
+    contract.PREFIX_BLOCKS,
+)
 
 
 class Gateway:
@@ -100,26 +109,16 @@ class Gateway:
             cost = self._estimator.estimate(record.model, size, sequences=0)
         body = request.encode(record.model)
         traceparent = exchange.request.headers.get(contract.TRACEPARENT)
-        head = b"".join(
-            (
-                request_line,
-                self._fixed_lines,
-                b"%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: %b\r\n"
-                % (
-                    contract.MODEL,
-                    record.model.encode(),
-                    contract.TENANT,
-                    record.tenant.encode(),
-                    contract.REQUEST_ID,
-                    record.id.encode(),
-                    contract.COST,
-                    cost.header(),
-                    contract.PREFIX_BLOCKS,
-                    blocks,
-                ),
-                b"%b: %b\r\n" % (contract.TRACEPARENT, traceparent) if traceparent else b"",
-                b"content-length: %d\r\n" % len(body),
-            )
+        head = _HEAD % (
+            request_line,
+            self._fixed_lines,
+            b"traceparent: %b\r\n" % traceparent if traceparent else b"",
+            record.model.encode(),
+            record.tenant.encode(),
+            record.id.encode(),
+            cost.header(),
+            blocks,
+            len(body),
         )
         return Shipment(record.model, blocks, head, body, wants_usage, principal.admin)
 

@@ -8,11 +8,12 @@ import msgspec
 
 from headrace.api.access import request_id
 from headrace.api.fleet import Fleet
-from headrace.api.keys import Keyring, Principal
+from headrace.api.keys import Keyring
 from headrace.api.record import Record
 from headrace.errors import NotFound
 from headrace.openai.models import ModelList
 from headrace.service.ops import JSON
+from headrace.store.snapshot import Principal
 from headrace.wire.exchange import Exchange
 
 PREFIX = "/v1/models/"

@@ -30,21 +30,41 @@ class ApiMetrics:
             "llm_api_log_lines_dropped_total", "Access lines that nobody took in time."
         ).only
 
+        self._series: dict[tuple[str, str], _Series] = {}
+
     def finished(self, record: Record) -> None:
         """Count one request."""
-        path, model = record.path, record.model
-        self.requests.labels(path, model, str(record.status)).inc()
-        self.duration.labels(path, model).observe(record.total_ms / 1000)
+        key = (record.path, record.model)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series.setdefault(key, _Series(self, *key))
+        if record.status == 200:
+            series.ok.inc()
+        else:
+            self.requests.labels(record.path, record.model, str(record.status)).inc()
+        series.duration.observe(record.total_ms / 1000)
         if record.reason:
-            self.errors.labels(path, record.reason).inc()
-        if record.prompt_tokens:
-            self.tokens.labels(model, "prompt").inc(record.prompt_tokens)
-            if record.cached_tokens:
-                self.tokens.labels(model, "cached").inc(record.cached_tokens)
-        if record.completion_tokens:
-            self.tokens.labels(model, "completion").inc(record.completion_tokens)
+            self.errors.labels(record.path, record.reason).inc()
+        series.prompt.inc(record.prompt_tokens)
+        series.cached.inc(record.cached_tokens)
+        series.completion.inc(record.completion_tokens)
         if record.stream and record.ttft_ms:
-            self.ttft.labels(model).observe(record.ttft_ms / 1000)
+            series.ttft.observe(record.ttft_ms / 1000)
             if record.completion_tokens > 1:
                 spread = record.total_ms - record.ttft_ms - record.client_stall_ms
-                self.itl.labels(model).observe(max(0.0, spread) / 1000 / (record.completion_tokens - 1))
+                series.itl.observe(max(0.0, spread) / 1000 / (record.completion_tokens - 1))
+
+
+class _Series:
+    """The children that each request of one path and model touches, looked up once."""
+
+    __slots__ = ("cached", "completion", "duration", "itl", "ok", "prompt", "ttft")
+
+    def __init__(self, metrics: ApiMetrics, path: str, model: str) -> None:
+        self.ok = metrics.requests.labels(path, model, "200")
+        self.duration = metrics.duration.labels(path, model)
+        self.prompt = metrics.tokens.labels(model, "prompt")
+        self.cached = metrics.tokens.labels(model, "cached")
+        self.completion = metrics.tokens.labels(model, "completion")
+        self.ttft = metrics.ttft.labels(model)
+        self.itl = metrics.itl.labels(model)

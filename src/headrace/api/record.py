@@ -33,10 +33,15 @@ class Record(msgspec.Struct, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
-    queue_ms: float = 0.0
+    queue_ms: int = 0
     ttft_ms: float = 0.0
     total_ms: float = 0.0
     client_stall_ms: float = 0.0
+
+
+def milliseconds(seconds: float) -> float:
+    """With three digits behind the point."""
+    return int(seconds * 1e6) / 1e3
 
 
 class AccessLog:
@@ -47,5 +52,5 @@ class AccessLog:
         self._encoder = msgspec.json.Encoder()
 
     def write(self, record: Record) -> None:
-        record.at = round(time.time(), 3)
+        record.at = milliseconds(time.time()) / 1e3
         self._writer.write(self._encoder.encode(record) + b"\n")
