@@ -47,13 +47,13 @@ def _measure(options: argparse.Namespace) -> int:
         started = stack.start(processes, binary, options.processes)
         results = rounds.measure(binary, started, columns, count, options.quick, _progress)
         processes.check()
-        if options.profile:
-            for column in columns:
-                print(sampling.profile(binary, started.headrace, column, options.quick))
     about["load_after"] = os.getloadavg()[0]
     _print(columns, results, about)
     if options.json is not None:
         options.json.write_bytes(msgspec.json.encode(report.document(columns, results, about)))
+    for column in columns if options.profile else ():
+        _progress(f"profile: {column.key}")
+        print(f"\n{sampling.profile(binary, column)}")
     return 0
 
 
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--processes", type=_positive, default=1, help="processes of llm-api and of the router")
     parser.add_argument("--only", choices=[column.key for column in COLUMNS], help="one figure alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
-    parser.add_argument("--profile", action="store_true", help="afterwards, rank hot spots with py-spy")
+    parser.add_argument("--profile", action="store_true", help="afterwards, rank the functions by CPU time")
     return parser.parse_args()
 
 

@@ -1,53 +1,40 @@
-"""Where the time goes: py-spy on each service while it is under load, ranked in microseconds."""
+"""Where the time goes: each service under load, sampled by CPU time, its functions ranked in microseconds."""
 
 from __future__ import annotations
 
-import shutil
-import signal
-import subprocess
-import sys
-import time
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.gateway import rounds
 from benchmarks.gateway.columns import Column
 from benchmarks.gateway.loadbench import ROOT
-from benchmarks.gateway.processes import BenchmarkError
-from benchmarks.gateway.stack import Target
+from benchmarks.gateway.processes import Processes
 
-_RATE = "500"
-_ATTACH = 2.0
-_FINISH_TIMEOUT = 120.0
-_SHOWN = 25
+from benchmarks.gateway import rounds, sampled, stack
+
+_OUT = ROOT / "benchmarks" / "out"
+_SHOWN = 30
+_LOADS = 3
 
 
-def profile(binary: Path, target: Target, column: Column, quick: bool) -> str:
-    """Load ``column`` on ``target`` once more, sampled. Raises BenchmarkError if py-spy is missing or fails.
-
-    The sampled run costs more than an unsampled one: shares are right, the microseconds are those of this run.
-    """
-    executable = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
-    if executable is None:
-        raise BenchmarkError("--profile needs py-spy: pip install py-spy")
-    folder = ROOT / "benchmarks" / "out"
-    folder.mkdir(exist_ok=True)
-    files = {service: folder / f"{column.key}-{service}.stacks" for service in target.services}
-    recorders = [_record(executable, pid, files[service]) for service, pid in target.services.items()]
-    try:
-        time.sleep(_ATTACH)
-        outcome = rounds.run(binary, target, column, quick)
-    finally:
-        failures = [failure for recorder in recorders if (failure := _finish(recorder))]
-    if failures:
-        raise BenchmarkError(f"py-spy failed: {failures[0]}")
-    parts = rounds.cpu(target, outcome)
-    return "\n\n".join(
-        f"{column.key}, {service}: µs CPU while sampled ({file.relative_to(ROOT)})\n"
-        f"{ranking(file.read_text(encoding='utf-8').splitlines(), parts[service])}"
-        for service, file in files.items()
-    )
+def profile(binary: Path, column: Column) -> str:
+    """Start everything once more, put ``column``'s load on Headrace, rank. Raises BenchmarkError."""
+    samples = _OUT / column.key
+    samples.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, Processes(Path(folder)) as processes:
+        headrace = stack.start(processes, binary, 1, samples).headrace
+        for pid in headrace.services.values():
+            os.kill(pid, sampled.BEGIN)
+        costs = [rounds.cpu(headrace, rounds.run(binary, headrace, column, quick=False)) for _ in range(_LOADS)]
+    texts = []
+    for service in costs[0]:
+        file = samples / f"{service}.stacks"
+        cost = sum(cost[service] for cost in costs) / _LOADS
+        texts.append(f"{column.key}, {service}: µs CPU, sampled ({file.relative_to(ROOT)})")
+        texts.append(ranking(file.read_text(encoding="utf-8").splitlines(), cost))
+    return "\n".join(texts)
 
 
 def ranking(stacks: Iterable[str], microseconds: float) -> str:
@@ -56,7 +43,7 @@ def ranking(stacks: Iterable[str], microseconds: float) -> str:
     below: Counter[str] = Counter()
     for line in stacks:
         frames, _, count = line.rpartition(" ")
-        names = [frame.strip() for frame in frames.split(";")]
+        names = frames.split(";")
         own[names[-1]] += int(count)
         below.update(dict.fromkeys(set(names), int(count)))
     total = sum(own.values()) or 1
@@ -64,20 +51,3 @@ def ranking(stacks: Iterable[str], microseconds: float) -> str:
     for name, samples in own.most_common(_SHOWN):
         lines.append(f"  {samples / total * microseconds:8.2f}{below[name] / total * microseconds:12.2f}  {name}")
     return "\n".join(lines)
-
-
-def _record(executable: str, pid: int, file: Path) -> subprocess.Popen[bytes]:
-    argv = [executable, "record", "--pid", str(pid), "--subprocesses", "--native", "--rate", _RATE]
-    argv += ["--duration", "unlimited", "--format", "raw", "--output", str(file), "--function"]
-    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def _finish(recorder: subprocess.Popen[bytes]) -> str:
-    """Stop sampling; what went wrong, or nothing."""
-    recorder.send_signal(signal.SIGINT)  # it writes its file and ends
-    try:
-        _, errors = recorder.communicate(timeout=_FINISH_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        recorder.kill()
-        return "it did not end"
-    return errors.decode(errors="replace").strip() if recorder.returncode else ""

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.gateway.columns import FAST_MODEL, PACE, PACED_MODEL
-from benchmarks.gateway.processes import Processes, free_ports, wait_ready
+from benchmarks.gateway.processes import Processes, Running, free_ports, wait_ready
 
 from benchmarks.gateway import nginx
 from headrace.store.secret import new_id, new_key
-
-HEADRACE = (sys.executable, "-m", "headrace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,14 @@ class Stack:
     """None where nginx is not installed."""
 
 
-def start(processes: Processes, loadbench: Path, process_count: int) -> Stack:
-    """Start everything and wait until it is ready. Raises BenchmarkError."""
+def start(processes: Processes, loadbench: Path, process_count: int, samples: Path | None = None) -> Stack:
+    """Start everything and wait until it is ready. Raises BenchmarkError.
+
+    With ``samples`` llm-api and router are sampled and leave ``api.stacks`` and ``router.stacks`` in that folder.
+    """
     workers = _start_workers(processes, loadbench)
     direct = Target("direct", {model: f"http://127.0.0.1:{port}" for model, port in workers.items()})
-    return Stack(direct, _start_headrace(processes, direct, process_count), _start_nginx(processes, workers))
+    return Stack(direct, _start_headrace(processes, direct, process_count, samples), _start_nginx(processes, workers))
 
 
 def _start_workers(processes: Processes, loadbench: Path) -> dict[str, int]:
@@ -70,7 +71,7 @@ def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | N
     return Target("nginx", urls, services={"nginx": running.pid})
 
 
-def _start_headrace(processes: Processes, workers: Target, process_count: int) -> Target:
+def _start_headrace(processes: Processes, workers: Target, process_count: int, samples: Path | None) -> Target:
     router_port, router_ops, api_port, api_ops = free_ports(4)
     key = new_key(new_id())
     env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
@@ -80,14 +81,21 @@ def _start_headrace(processes: Processes, workers: Target, process_count: int) -
         "HEADRACE_API_HOST": "127.0.0.1",
         "HEADRACE_ROUTER_HOST": "127.0.0.1",
     }
+
+    def serve(service: str, port: int, ops_port: int, flags: list[str]) -> Running:
+        argv = [*_python(service, samples), service, "--port", str(port), "--ops-port", str(ops_port), *flags]
+        running = processes.start(service, [*argv, "--processes", str(process_count)], env)
+        wait_ready(running, ops_port, "/readyz")
+        return running
+
     pools = [flag for model, url in workers.urls.items() for flag in ("--worker", f"{model}={url}")]
-    scale = ["--processes", str(process_count)]
-    router = processes.start(
-        "router", [*HEADRACE, "router", "--port", str(router_port), "--ops-port", str(router_ops), *pools, *scale], env
-    )
-    wait_ready(router, router_ops, "/readyz")
-    ports = ["--port", str(api_port), "--ops-port", str(api_ops)]
-    api = processes.start("api", [*HEADRACE, "api", *ports, "--router", f"http://127.0.0.1:{router_port}", *scale], env)
-    wait_ready(api, api_ops, "/readyz")
+    router = serve("router", router_port, router_ops, pools)
+    api = serve("api", api_port, api_ops, ["--router", f"http://127.0.0.1:{router_port}"])
     url = f"http://127.0.0.1:{api_port}"
     return Target("headrace", dict.fromkeys(workers.urls, url), key, {"api": api.pid, "router": router.pid})
+
+
+def _python(service: str, samples: Path | None) -> list[str]:
+    if samples is None:
+        return [sys.executable, "-m", "headrace"]
+    return [sys.executable, "-m", "benchmarks.gateway.sampled", str(samples / f"{service}.stacks")]
