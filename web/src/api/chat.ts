@@ -36,7 +36,10 @@ export async function* streamChat(
   let finished = false;
   try {
     for await (const { data } of events(response.body)) {
-      if (data === "[DONE]") return;
+      if (data === "[DONE]") {
+        finished = true; // the body is read to its end: to leave now would look like a person who went away
+        continue;
+      }
       for (const piece of piecesOf(data)) {
         finished ||= piece.kind === "finish";
         yield piece;

@@ -5,14 +5,16 @@ import { useNow } from "./now";
 
 interface Props {
   readonly message: Message;
-  readonly retry: () => void;
+  /** Asks again; only the newest answer offers it, so that nothing said later gets out of sight. */
+  readonly retry: (() => void) | undefined;
 }
 
 export function MessageView({ message, retry }: Props) {
   const t = strings.value;
+  const streaming = message.state === "streaming";
   const mine = message.role === "user";
   return (
-    <article class={`message message-${message.role}`} aria-busy={message.state === "streaming"}>
+    <article class={`message message-${message.role}`} aria-busy={streaming}>
       <h3 class={mine ? "hidden" : "who"}>{mine ? t.you : message.model || t.assistant}</h3>
       {message.reasoning !== "" && (
         <details class="reasoning">
@@ -20,9 +22,8 @@ export function MessageView({ message, retry }: Props) {
           <div class="text">{message.reasoning}</div>
         </details>
       )}
-      {message.text !== "" && <div class="text">{message.text}</div>}
+      {message.text !== "" && <div class={streaming ? "text growing" : "text"}>{message.text.trimEnd()}</div>}
       {message.state === "waiting" && <Waiting since={message.at} />}
-      {message.state === "streaming" && <span class="caret" aria-hidden="true" />}
       {message.state === "stopped" && <p class="quiet">{t.stopped}</p>}
       {message.state === "cut" && <p class="quiet">{t.cut}</p>}
       {message.state === "failed" && message.failure && <Notice failure={message.failure} retry={retry} />}

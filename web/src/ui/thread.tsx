@@ -21,7 +21,11 @@ export function Thread({ chat }: { chat: Chat }) {
           </div>
         )}
         {messages.map((message) => (
-          <MessageView key={message.id} message={message} retry={() => void chat.retry(message.id)} />
+          <MessageView
+            key={message.id}
+            message={message}
+            retry={message === last ? () => void chat.retry(message.id) : undefined}
+          />
         ))}
       </div>
       {!bottom.following.value && (
