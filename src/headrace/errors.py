@@ -61,7 +61,15 @@ class ConnectError(WireError):
 
 
 class ConnectionLost(WireError):
-    """The peer closed or reset the connection before its answer was complete."""
+    """The peer closed or reset the connection before its answer was complete.
+
+    ``stale``: the connection had been idle before and not a byte of the answer came, so that the peer most likely
+    closed it while the request was on its way.
+    """
+
+    def __init__(self, message: str, *, stale: bool = False) -> None:
+        super().__init__(message)
+        self.stale = stale
 
 
 class UpstreamTimeout(WireError):

@@ -44,11 +44,13 @@ class Connection(asyncio.Protocol):
         "_transport",
         "idle_since",
         "outworn",
+        "reused",
     )
 
     def __init__(self, origin: Origin, expires: float) -> None:
         self.idle_since = 0.0
         self.outworn = False
+        self.reused = False
         self._origin = origin
         self._expires = expires
         self._transport: asyncio.Transport
@@ -60,7 +62,9 @@ class Connection(asyncio.Protocol):
         self._paused = False
 
     def send(self, data: bytes, sink: Sink) -> None:
-        """Send one whole request; the answer goes to ``sink``."""
+        """Send one whole request; the answer goes to ``sink``. Raises ConnectionLost."""
+        if self._transport.is_closing():
+            raise self._lost(stale=True)
         self._sink = sink
         self._head = None
         self._chunked = None
@@ -81,6 +85,13 @@ class Connection(asyncio.Protocol):
         """Drop the connection: the peer sees it and stops working for us."""
         self._sink = None
         self._transport.abort()
+
+    def fail(self, error: WireError) -> None:
+        """Drop the connection, and tell the one who waits for an answer."""
+        sink = self._sink
+        self.abort()
+        if sink is not None:
+            sink.on_lost(error)
 
     @property
     def usable(self) -> bool:
@@ -107,7 +118,10 @@ class Connection(asyncio.Protocol):
         if head is not None and head.length is None and self._chunked is None and exc is None:
             sink.on_end()  # neither length nor chunks: the end of the connection is the end of the body
         else:
-            sink.on_lost(ConnectionLost(f"{self._origin.name} closed the connection before its answer was complete"))
+            sink.on_lost(self._lost(stale=self.reused and head is None and not self._buffer))
+
+    def _lost(self, stale: bool) -> ConnectionLost:
+        return ConnectionLost(f"{self._origin.name} closed the connection before its answer was complete", stale=stale)
 
     def data_received(self, data: bytes) -> None:
         sink = self._sink
@@ -137,24 +151,26 @@ class Connection(asyncio.Protocol):
             else:
                 self._read_head(data, sink)
         except ProtocolError as error:
-            self.abort()
-            sink.on_lost(error)
+            self.fail(error)
 
     def _read_head(self, data: bytes, sink: Sink) -> None:
         data = self._buffer + data if self._buffer else data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > self._origin.limits.head:
-                raise ProtocolError(f"{self._origin.name} sent a head without an end")
-            self._buffer = data
-            return
         self._buffer = b""
-        head = ResponseHead(data[:end])
-        rest = data[end + 4 :]
-        if 100 <= head.status < 200:
-            if rest:
-                self._read_head(rest, sink)
-            return
+        status = 100
+        while status < 200:  # what comes before the answer proper is of no use to us
+            end = data.find(b"\r\n\r\n")
+            if max(end, len(data) if end < 0 else 0) > self._origin.limits.head:
+                raise ProtocolError(f"{self._origin.name} sent a head that is too large")
+            if end < 0:
+                self._buffer = data
+                return
+            head = ResponseHead(data[:end])
+            status, data = head.status, data[end + 4 :]
+            if status < 100 or status == 101:
+                raise ProtocolError(f"{self._origin.name} answered with status {status}")
+        self._begin(head, data, sink)
+
+    def _begin(self, head: ResponseHead, rest: bytes, sink: Sink) -> None:
         self._head = head
         self._left = head.length or 0
         if head.chunked:
@@ -163,7 +179,7 @@ class Connection(asyncio.Protocol):
         if self._sink is None:
             return
         if head.length == 0:
-            self._end(sink)
+            self._end(sink, excess=bool(rest))
         elif rest and self._chunked is not None:
             self._chunk(rest, self._chunked, sink)
         elif rest:
@@ -175,8 +191,7 @@ class Connection(asyncio.Protocol):
             sink.on_data(data, None)
             return
         if len(data) > self._left:
-            self.abort()
-            sink.on_lost(ProtocolError(f"{self._origin.name} sent more than its Content-Length"))
+            self.fail(ProtocolError(f"{self._origin.name} sent more than its Content-Length"))
             return
         self._left -= len(data)
         sink.on_data(data, None)
@@ -188,13 +203,14 @@ class Connection(asyncio.Protocol):
         if payload:
             sink.on_data(payload, None)
         if decoder.done and self._sink is not None:
-            self._end(sink)
+            self._end(sink, excess=decoder.excess)
 
-    def _end(self, sink: Sink) -> None:
+    def _end(self, sink: Sink, *, excess: bool = False) -> None:
+        """The answer is complete. ``excess``: more came with it, which is nobody's answer."""
         assert self._head is not None
         self._sink = None
         self._chunked = None
-        if self._head.keep_alive:
+        if self._head.keep_alive and not excess:
             self.resume()
             self._origin.give_back(self)
         else:
@@ -206,13 +222,10 @@ class Origin:
     """A server that requests go to, and the connections that are open to it."""
 
     def __init__(self, url: str, limits: ClientLimits | None = None, *, unix_path: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-            raise ConfigError(f"{url}: an upstream's address looks like http://host:port")
         self.limits = limits or ClientLimits()
-        self.host, self.port = parts.hostname, parts.port or 80
+        self.host, self.port, netloc = _split(url)
         self.name = f"{self.host}:{self.port}" if unix_path is None else unix_path
-        self.host_line = b"host: %b\r\n" % parts.netloc.encode()
+        self.host_line = b"host: %b\r\n" % netloc.encode()
         self._unix_path = unix_path
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
@@ -232,21 +245,28 @@ class Origin:
         age = self.limits.max_age * random.uniform(0.75, 1.0)  # noqa: S311  jitter, not a secret
         expires = time.monotonic() + age
 
+        connection = Connection(self, expires)
+        made = False
+
         def make() -> Connection:
-            return Connection(self, expires)
+            return connection
 
         try:
             async with asyncio.timeout(self.limits.connect_timeout):
                 if self._unix_path is not None:
-                    _, connection = await loop.create_unix_connection(make, self._unix_path)
+                    await loop.create_unix_connection(make, self._unix_path)
                 else:
-                    _, connection = await loop.create_connection(make, self.host, self.port)
+                    await loop.create_connection(make, self.host, self.port)
+                made = True
         except TimeoutError:
             raise UpstreamTimeout(f"{self.name} did not accept a connection in time") from None
         except socket.gaierror as error:
             raise ConnectError(f"{self.name} does not resolve: {error.strerror}") from None
         except OSError as error:
             raise ConnectError(f"{self.name} cannot be reached: {error.strerror or error}") from None
+        finally:
+            if not made and connection in self._all:  # cancelled in the moment in which it was there
+                connection.abort()
         return connection
 
     async def acquire(self) -> Connection:
@@ -255,9 +275,12 @@ class Origin:
 
     def opened(self, connection: Connection) -> None:
         self._all.add(connection)
+        if self._closed:
+            connection.abort()
 
     def give_back(self, connection: Connection) -> None:
         connection.idle_since = 0.0
+        connection.reused = True
         if self._closed or connection.outworn or len(self._idle) >= self.limits.idle:
             connection.abort()
         else:
@@ -277,10 +300,24 @@ class Origin:
             connection.abort()
 
     def close(self) -> None:
+        """Drop all connections; who waits for an answer gets a ConnectionLost."""
         self._closed = True
-        for connection in list(self._all):
-            connection.abort()
         self._idle.clear()
+        for connection in list(self._all):
+            connection.fail(ConnectionLost(f"the connections to {self.name} were closed"))
+
+
+def _split(url: str) -> tuple[str, int, str]:
+    """Host, port and both as they stand in ``url``. Raises ConfigError."""
+    try:
+        parts = urlsplit(url)
+        port = 80 if parts.port is None else parts.port
+    except ValueError:
+        raise ConfigError(f"{url}: an upstream's address looks like http://host:port") from None
+    host = parts.hostname
+    if parts.scheme != "http" or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+        raise ConfigError(f"{url}: an upstream's address looks like http://host:port")
+    return host, port, parts.netloc
 
 
 def _is_hex(digits: bytes) -> bool:
@@ -337,19 +374,36 @@ async def fetch(
     timeout: float = 5.0,
     limit: int = 16 * 1024 * 1024,
 ) -> Answer:
-    """One request, its whole answer. Raises WireError."""
+    """One request, its whole answer. Raises WireError.
+
+    Where a kept connection turns out to have been closed meanwhile, the request is sent once more: use it for what may
+    be asked twice.
+    """
     lines = b"".join(b"%b: %b\r\n" % pair for pair in headers or [])
     head = b"%b %b HTTP/1.1\r\n%b%b" % (method.encode(), path.encode(), origin.host_line, lines)
     data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
-    collector = _Collector(limit)
-    connection: Connection | None = None
     try:
         async with asyncio.timeout(timeout):
-            connection = await origin.acquire()
-            connection.send(data, collector)
-            return await collector.done
+            try:
+                return await _ask(await origin.acquire(), data, limit)
+            except ConnectionLost as lost:
+                if not lost.stale:
+                    raise
+            return await _ask(await origin.connect(), data, limit)
     except TimeoutError:
         raise UpstreamTimeout(f"{origin.name} did not answer {path} within {timeout:g} s") from None
+
+
+async def _ask(connection: Connection, data: bytes, limit: int) -> Answer:
+    collector = _Collector(limit)
+    complete = False
+    try:
+        connection.send(data, collector)
+        answer = await collector.done
+        complete = True
+        return answer
     finally:
-        if connection is not None and (not collector.done.done() or collector.done.cancelled()):
+        if not complete:
             connection.abort()
+            if not collector.done.cancel() and not collector.done.cancelled():
+                collector.done.exception()  # seen, also where a cancellation came at the same moment

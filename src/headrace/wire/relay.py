@@ -17,7 +17,7 @@ from headrace.wire.exchange import Exchange
 from headrace.wire.limits import MIB
 from headrace.wire.response import ResponseHead
 
-_DONE = b"data: [DONE]"
+_DONE = (b"data: [DONE]", b"data:[DONE]")
 _ERROR = b'data: {"error"'
 _HEARTBEAT = b": ping\n\n"
 
@@ -96,16 +96,23 @@ class Relay:
         """
         self._connection = connection
         self._exchange.on_writable = self._on_writable
-        connection.send(request, self)
         try:
+            connection.send(request, self)
             return await self._done
         finally:
             self._exchange.on_writable = None
+            if self.paused:
+                self.stalled += time.monotonic() - self._paused_at
             if self._connection is not None:
                 connection.abort()
+            if not self._done.cancel() and not self._done.cancelled():
+                self._done.exception()  # seen, also where a cancellation came at the same moment
 
     def fail(self, error: WireError) -> None:
-        """End the attempt from outside."""
+        """End the attempt: nothing more is taken from the peer, so that nothing more goes to the client."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
         if not self._done.done():
             self._done.set_exception(error)
 
@@ -175,9 +182,8 @@ class Relay:
     def _cut(self, payload: bytes) -> bytes:
         """Whole events out of what came so far; the rest waits for more."""
         data = self._tail + payload
-        border = data.rfind(b"\n\n") + 2
-        crlf = data.rfind(b"\r\n\r\n") + 4
-        border = max(border if border > 1 else 0, crlf if crlf > 3 else 0)
+        feeds, crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
+        border = max(feeds + 2 if feeds >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
         self._tail = data[border:]
         if len(self._tail) > EVENT_BYTES:
             self._tail = b""
@@ -185,10 +191,9 @@ class Relay:
         return data[:border]
 
     def _end_stream(self) -> None:
-        if self._tail:
-            self._pass(self._tail + b"\n\n", None)
-        last = self._last_payload
-        if _DONE in last or _ERROR in last:
+        if self._tail.strip() in _DONE:
+            self._pass(self._tail.rstrip() + b"\n\n", None)
+        if _is_last(self._last_payload):
             self._done.set_result(None)
         else:
             self.fail(ConnectionLost("the stream ended before its last event"))
@@ -214,6 +219,12 @@ class Relay:
                 self._connection.resume()
             else:
                 self._connection.pause()
+
+
+def _is_last(events: bytes) -> bool:
+    """Whether a stream may end behind ``events``: with [DONE], or with an error, which the client is told so."""
+    line = events.rstrip().rpartition(b"\n")[2]
+    return line in _DONE or line.startswith(_ERROR)
 
 
 def end_broken(exchange: Exchange, error: ApiError) -> None:

@@ -34,7 +34,7 @@ class ResponseHead:
         length = fields.get(b"content-length")
         if coding is not None and (coding.lower() != b"chunked" or length is not None):
             raise ProtocolError("the peer's framing is ambiguous")
-        if length is not None and not length.isdigit():
+        if length is not None and not (length.isdigit() and len(length) < 19):
             raise ProtocolError("the peer's Content-Length is not a number")
         self.chunked = coding is not None
         self.length = int(length) if length is not None else None
@@ -55,10 +55,12 @@ class ResponseHead:
 class ChunkedDecoder:
     """Takes the chunked coding off (RFC 9112, 7.1). Trailers are read and dropped."""
 
-    __slots__ = ("_buffer", "_left", "_trailers", "done")
+    __slots__ = ("_buffer", "_left", "_trailers", "done", "excess")
 
     def __init__(self) -> None:
         self.done = False
+        self.excess = False
+        """True if more came behind the end."""
         self._buffer = b""
         self._left = 0
         self._trailers = False
@@ -87,6 +89,7 @@ class ChunkedDecoder:
             else:
                 position = self._read_size(data, position)
             if self.done:
+                self.excess = position < len(data)
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
