@@ -1,13 +1,12 @@
 """Which rows the next batch takes: rows of calls, in length buckets, by fair deadlines.
 
 A row is one input, a call one request with its rows. The queue is of rows, so a call with one input and a call with
-2,048 meet on equal terms: each row carries a virtual deadline, the work of its call up to and including itself, counted
-from the work that the queue had done when the call came (self-clocked fair queueing, Golestani 1994). The first row
-of a new call is therefore never behind the bulk of an older one, and no row waits for ever, since every batch moves
-the clock.
+2,048 meet on equal terms: each row carries a virtual deadline, the work of its call before it, counted from where the
+queue was when the call came (start-time fair queueing: Goyal, Vin and Cheng 1996). The first row of a new call is due
+at once, however much of older calls waits. So that a stream of new calls starves nobody, every fourth batch starts with
+the row that has waited longest.
 
-The batch starts with the earliest deadline of all and is filled up with rows of its own length and a little below, so
-that it is hardly padded.
+The batch is filled up with rows as long as its first one or a little shorter, so that it is hardly padded.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from typing import Generic, TypeVar
 
 STEP = 8
 """Widths are multiples of this many tokens."""
+_OLDEST_TURN = 4
+"""Of so many batches, one starts with the oldest row."""
 _NARROWEST = 0.75
 """Rows of less than this share of the batch's width wait for a batch of their own length."""
 
 
 class Flow:
-    """What the queue knows of a call: the deadline of its last row."""
+    """What the queue knows of a call: the deadline that its next row will have, in tokens of virtual work."""
 
     __slots__ = ("deadline",)
 
     def __init__(self) -> None:
-        self.deadline = 0.0
+        self.deadline = 0
 
 
 F = TypeVar("F", bound=Flow)
@@ -36,13 +37,14 @@ F = TypeVar("F", bound=Flow)
 
 @dataclass(order=True, slots=True)
 class Row(Generic[F]):
-    """One input of a call; rows are ordered by deadline, in tokens of virtual work."""
+    """One input of a call; rows are ordered by deadline."""
 
-    deadline: float
+    deadline: int
+    index: int
+    """Its place in the call; where deadlines are equal, the call that got less so far goes first."""
     order: int
+    """Counts the rows as they came."""
     flow: F = field(compare=False)
-    index: int = field(compare=False)
-    """Its place in the call."""
     ids: list[int] = field(compare=False)
 
 
@@ -58,8 +60,9 @@ class RowQueue(Generic[F]):
         self.tokens = 0
         self._buckets: dict[int, list[Row[F]]] = {}
         self._length = 0
-        self._clock = 0.0
+        self._clock = 0
         self._order = 0
+        self._turn = 0
 
     def __len__(self) -> int:
         return self._length
@@ -67,9 +70,10 @@ class RowQueue(Generic[F]):
     def put(self, flow: F, index: int, ids: list[int]) -> None:
         """Add a row of at least one token; the rows of a call come in their order."""
         width = padded(len(ids))
-        flow.deadline = max(flow.deadline, self._clock) + width
+        deadline = max(flow.deadline, self._clock)
+        flow.deadline = deadline + width
         self._order += 1
-        heapq.heappush(self._buckets.setdefault(width, []), Row(flow.deadline, self._order, flow, index, ids))
+        heapq.heappush(self._buckets.setdefault(width, []), Row(deadline, index, self._order, flow, ids))
         self._length += 1
         self.tokens += len(ids)
 
@@ -77,10 +81,10 @@ class RowQueue(Generic[F]):
         """The next batch: at most ``budget`` tokens with padding, but at least one row. Empty if none waits."""
         if not self._length:
             return []
-        widest = min(self._buckets, key=lambda width: self._buckets[width][0])
-        self._clock = max(self._clock, self._buckets[widest][0].deadline)
+        first = self._first()
+        widest = padded(len(first.ids))
         room = max(1, budget // widest)
-        rows: list[Row[F]] = []
+        rows = [first]
         for width in range(widest, int(widest * _NARROWEST) - 1, -STEP):
             rows += self._pop(width, room - len(rows))
         self._length -= len(rows)
@@ -100,6 +104,20 @@ class RowQueue(Generic[F]):
             self._replace(width, kept)
         self._length -= dropped
         return dropped
+
+    def _first(self) -> Row[F]:
+        self._turn = (self._turn + 1) % _OLDEST_TURN
+        if self._turn:
+            width = min(self._buckets, key=lambda width: self._buckets[width][0])
+            row = heapq.heappop(self._buckets[width])
+            self._clock = max(self._clock, row.deadline)
+        else:
+            row = min((row for bucket in self._buckets.values() for row in bucket), key=lambda row: row.order)
+            width = padded(len(row.ids))
+            self._buckets[width].remove(row)
+            heapq.heapify(self._buckets[width])
+        self._replace(width, self._buckets[width])
+        return row
 
     def _pop(self, width: int, count: int) -> list[Row[F]]:
         bucket = self._buckets.get(width)
