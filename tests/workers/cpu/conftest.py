@@ -23,6 +23,8 @@ from headrace.workers.contract import Load
 from headrace.workers.cpu.worker import CpuWorker, build
 
 NAME = "smollm2-135m"
+CONTEXT = 71 * 32
+"""What 100 MiB of KV cache hold; shorter than the model's, so that tests reach its end sooner."""
 PATIENCE = 120.0
 
 
@@ -146,7 +148,7 @@ def settings(**changes: Any) -> CpuWorkerSettings:
 
 @pytest.fixture(scope="session")
 def live(model_folder: Path) -> Iterator[LiveWorker]:
-    worker = LiveWorker(settings(model=model_folder, max_running=8, max_waiting=8, kv_cache_mib=400))
+    worker = LiveWorker(settings(model=model_folder, max_running=8, max_waiting=8, kv_cache_mib=100))
     worker.start()
     yield worker
     worker.stop()

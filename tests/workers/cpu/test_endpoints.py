@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from tests.workers.cpu.conftest import NAME, LiveWorker
+from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -88,7 +88,7 @@ def test_usage_counts_what_tokenize_counts(live: LiveWorker) -> None:
 
 def test_tokenize_has_vllm_s_shape_and_detokenize_undoes_it(live: LiveWorker) -> None:
     answer = live.ok("/tokenize", model=NAME, prompt="Ein Fluß 🏞\n", return_token_strs=True)
-    assert answer["max_model_len"] == 8192
+    assert answer["max_model_len"] == CONTEXT
     assert len(answer["tokens"]) == len(answer["token_strs"]) == answer["count"]
     assert live.ok("/detokenize", tokens=answer["tokens"]) == {"prompt": "Ein Fluß 🏞\n"}
 
@@ -105,7 +105,7 @@ def test_models(live: LiveWorker) -> None:
     answer = live.get("/v1/models")
     assert answer["object"] == "list"
     (card,) = answer["data"]
-    assert (card["id"], card["object"], card["max_model_len"]) == (NAME, "model", 8192)
+    assert (card["id"], card["object"], card["max_model_len"]) == (NAME, "model", CONTEXT)
 
 
 def test_stop_string_is_never_seen(live: LiveWorker) -> None:
@@ -228,9 +228,16 @@ def test_end_of_text_is_stop_and_not_in_the_text(live: LiveWorker) -> None:
 
 def test_without_max_tokens_the_context_is_the_limit(live: LiveWorker) -> None:
     room = 20
-    answer = live.ok(TEXT, prompt=[28] * (8192 - room), temperature=0, ignore_eos=True)
-    assert answer["usage"] == {"prompt_tokens": 8192 - room, "completion_tokens": room, "total_tokens": 8192}
+    answer = live.ok(TEXT, prompt=[28] * (CONTEXT - room), temperature=0, ignore_eos=True)
+    assert answer["usage"] == {"prompt_tokens": CONTEXT - room, "completion_tokens": room, "total_tokens": CONTEXT}
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_more_than_the_cache_holds_is_generated_all_the_same(live: LiveWorker) -> None:
+    prompts = [[token] * 700 for token in (100, 200, 300, 400)]
+    answer = live.ok(TEXT, prompt=prompts, **GREEDY)
+    assert [choice["finish_reason"] for choice in answer["choices"]] == ["length"] * 4
+    assert answer["usage"] == {"prompt_tokens": 2800, "completion_tokens": 96, "total_tokens": 2896}
 
 
 def test_eight_at_once_say_what_each_says_alone(live: LiveWorker) -> None:
@@ -252,7 +259,7 @@ def test_eight_at_once_say_what_each_says_alone(live: LiveWorker) -> None:
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 def test_client_that_goes_away_frees_its_place(live: LiveWorker, path: str) -> None:
-    with closing(live.open(path, messages=MESSAGES, prompt="The river", max_tokens=8000, ignore_eos=True)) as stream:
+    with closing(live.open(path, messages=MESSAGES, prompt="The river", max_tokens=2000, ignore_eos=True)) as stream:
         response = stream.getresponse()
         response.readline()
         assert live.load().running == 1
@@ -262,13 +269,13 @@ def test_client_that_goes_away_frees_its_place(live: LiveWorker, path: str) -> N
 
 
 def test_client_that_goes_away_before_its_answer_frees_its_place(live: LiveWorker) -> None:
-    with closing(live.open(TEXT, prompt="The river", max_tokens=8000, ignore_eos=True, n=4, stream=False)):
+    with closing(live.open(TEXT, prompt="The river", max_tokens=2000, ignore_eos=True, n=4, stream=False)):
         live.wait_until("it runs", lambda: live.load().running == 4)
     live.wait_until("the engine let go", lambda: live.load().running == 0)
 
 
 def test_full_queue_is_refused_and_empties_again(live: LiveWorker) -> None:
-    body = {"prompt": "The river", "max_tokens": 4000, "ignore_eos": True, "n": 16}
+    body = {"prompt": "The river", "max_tokens": 2000, "ignore_eos": True, "n": 16}
     with closing(live.open(TEXT, **body)) as busy:
         live.wait_until("all places are taken", lambda: live.load().waiting == 8)
         load = live.load()
@@ -300,8 +307,8 @@ def test_draining_finishes_what_runs_and_admits_nothing(live: LiveWorker) -> Non
 @pytest.mark.parametrize(
     ("path", "body", "param", "code"),
     [
-        (TEXT, {"prompt": [28] * 8192}, "prompt", "context_length_exceeded"),
-        (TEXT, {"prompt": "x", "max_tokens": 8192}, "prompt", "context_length_exceeded"),
+        (TEXT, {"prompt": [28] * CONTEXT}, "prompt", "context_length_exceeded"),
+        (TEXT, {"prompt": "x", "max_tokens": CONTEXT}, "prompt", "context_length_exceeded"),
         (TEXT, {"prompt": "a b " * 500_000}, "prompt", "context_length_exceeded"),
         (CHAT, {"messages": [{"role": "user", "content": "a " * 9000}]}, "messages", "context_length_exceeded"),
         (TEXT, {"prompt": "x", "temperature": 9}, "temperature", "invalid_request"),
@@ -318,9 +325,9 @@ def test_bad_requests_name_the_field(live: LiveWorker, path: str, body: dict[str
 
 
 def test_overflow_tells_the_counts(live: LiveWorker) -> None:
-    message = live.post(TEXT, prompt=[28] * 8000, max_tokens=500).error["message"]
-    assert "maximum context length is 8192 tokens" in message
-    assert "8500 tokens (8000 in the prompt, 500 in the completion)" in message
+    message = live.post(TEXT, prompt=[28] * 2000, max_tokens=500).error["message"]
+    assert f"maximum context length is {CONTEXT} tokens" in message
+    assert "2500 tokens (2000 in the prompt, 500 in the completion)" in message
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"prompt":"\xff"}', b'{"prompt":"\\ud800"}'])

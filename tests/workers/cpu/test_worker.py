@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.workers.cpu.conftest import NAME, LiveWorker, settings
+from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker, settings
 
 from headrace.errors import ModelError
 from headrace.telemetry.metrics import render
@@ -21,13 +21,13 @@ def test_load_tells_the_truth_when_idle(live: LiveWorker) -> None:
     live.wait_idle()
     load = live.load()
     assert (load.max_running, load.block_size, load.kv_used, load.draining) == (8, 32, 0, False)
-    assert load.kv_total == 400 * 2**20 // (32 * 11520 * 4)
-    assert (load.models[0].name, load.models[0].context) == (NAME, 8192)
+    assert load.kv_total == 100 * 2**20 // (32 * 11520 * 4)
+    assert (load.models[0].name, load.models[0].context) == (NAME, CONTEXT)
 
 
 def test_load_moves_while_it_works(live: LiveWorker) -> None:
     before = live.load().iterations
-    with closing(live.open("/v1/completions", prompt="x", max_tokens=4000, ignore_eos=True)) as stream:
+    with closing(live.open("/v1/completions", prompt="x", max_tokens=2000, ignore_eos=True)) as stream:
         stream.getresponse()
         live.wait_until("blocks are in use", lambda: live.load().kv_used > 0)
         live.wait_until("it moves", lambda: live.load().iterations > before + 3)
@@ -57,7 +57,7 @@ def test_metrics_count_requests_and_tokens(live: LiveWorker) -> None:
 def test_engine_that_dies_is_started_again(live: LiveWorker, caplog: pytest.LogCaptureFixture) -> None:
     epoch, pid = live.load().epoch, live.worker.engine_pid
     assert pid is not None
-    with closing(live.open("/v1/completions", prompt="x", max_tokens=8000, ignore_eos=True)) as stream:
+    with closing(live.open("/v1/completions", prompt="x", max_tokens=2000, ignore_eos=True)) as stream:
         response = stream.getresponse()
         response.readline()
         with caplog.at_level(logging.ERROR):
@@ -72,6 +72,21 @@ def test_engine_that_dies_is_started_again(live: LiveWorker, caplog: pytest.LogC
     assert live.worker.engine_pid != pid
     assert live.ok("/v1/completions", prompt="x", max_tokens=2, ignore_eos=True)["usage"]["completion_tokens"] == 2
     assert "the engine process was ended by SIGKILL" in [getattr(record, "reason", "") for record in caplog.records]
+
+
+def test_engine_that_hangs_is_killed_and_started_again(live: LiveWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = live.worker.engine_pid
+    assert pid is not None
+    monkeypatch.setattr(live.worker.progress, "timeout", 1.0)
+    with closing(live.open("/v1/completions", prompt="x", max_tokens=2000, ignore_eos=True)) as stream:
+        stream.getresponse().readline()
+        os.kill(pid, signal.SIGSTOP)
+        live.wait_until("it says so", lambda: (live.worker.unready() or "").startswith("stalled"))
+        monkeypatch.setattr(live.worker, "wedged_after", 1.0)
+        live.wait_until("it was killed", lambda: live.worker.unready() == "loading the model")
+    monkeypatch.undo()
+    live.wait_until("it is ready again", lambda: live.worker.unready() is None)
+    assert live.worker.engine_pid != pid
 
 
 def test_missing_folder_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -52,7 +52,10 @@ class EngineProcess:
         if isinstance(report, Ready):
             return report
         reason = report.message if isinstance(report, Failed) else await self._ending()
-        raise ModelError(f"{self._spec.path} cannot be served: {reason}. If the file is damaged, pull the model again")
+        raise ModelError(
+            f"{self._spec.path} cannot be served: {reason}. If memory is not short, "
+            "the files are damaged: delete them and pull the model again"
+        )
 
     async def run(self) -> str:
         """Pass reports on until the process ends; returns why it did."""

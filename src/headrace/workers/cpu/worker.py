@@ -22,8 +22,6 @@ from headrace.workers.cpu.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-WEDGED = 120.0
-"""Seconds without an iteration after which the engine process is killed and started again."""
 _WATCH_INTERVAL = 1.0
 _RESTART_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each new try to start the engine again; the last one is repeated."""
@@ -35,6 +33,8 @@ class CpuWorker(Worker):
     name = "cpu-worker"
     planner: Planner
     """Set by ``start``, before the traffic port opens."""
+    wedged_after = 120.0
+    """Seconds without an iteration after which the engine process is killed and started again."""
 
     def __init__(self, settings: CpuWorkerSettings) -> None:
         """Raises ModelError where the folder does not hold a whole model."""
@@ -72,9 +72,12 @@ class CpuWorker(Worker):
             self.planner = Planner(await asyncio.to_thread(Tokenizer, self._path), self._context)
             await self._begin()
         except BaseException:
+            self._engine.kill()
             await self._engine.close()
             raise
         self._tasks = [asyncio.create_task(self._keep_engine()), asyncio.create_task(self._watch())]
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -141,9 +144,15 @@ class CpuWorker(Worker):
         """Kill an engine that does not move; ``_keep_engine`` starts another."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL)
-            if self.progress.stalled() > WEDGED:
-                log.error("engine killed", extra={"reason": f"no iteration for {WEDGED:.0f} s"})
+            stalled = self.progress.stalled()
+            if stalled > self.wedged_after:
+                log.error("engine killed", extra={"reason": f"no iteration for {stalled:.0f} s"})
                 self._engine.kill()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = "internal error"
+            log.error("worker task failed", exc_info=error)
 
     def _collect(self) -> None:
         self.metrics.running.set(self.scheduler.running)
