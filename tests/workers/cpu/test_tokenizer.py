@@ -24,7 +24,7 @@ def render(tokenizer: Tokenizer, content: str) -> str:
     return tokenizer.render(messages, add_generation_prompt=False, continue_final_message=True)
 
 
-@given(text=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"])))  # beyond, the model lacks bytes
+@given(text=st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs", "Cc"])))  # others, it lacks bytes of
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_decode_undoes_encode(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text, special=False)) == text
