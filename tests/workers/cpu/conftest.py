@@ -20,7 +20,7 @@ import pytest
 from headrace.config import CpuWorkerSettings, load
 from headrace.wire.server import Server
 from headrace.workers.contract import Load
-from headrace.workers.cpu.worker import CpuWorker, build
+from headrace.workers.cpu.app import CpuWorker, build
 
 NAME = "smollm2-135m"
 CONTEXT = 71 * 32

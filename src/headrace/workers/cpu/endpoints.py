@@ -25,8 +25,8 @@ from headrace.workers.cpu.shapes import DONE, ChatShape, Head, Shape, TextShape,
 
 if TYPE_CHECKING:
     from headrace.wire.exchange import Exchange
+    from headrace.workers.cpu.app import CpuWorker
     from headrace.workers.cpu.plan import Plan
-    from headrace.workers.cpu.worker import CpuWorker
 
 JSON = ((b"content-type", b"application/json"),)
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")

@@ -1,4 +1,4 @@
-"""cpu-worker: a language model on a machine without a GPU."""
+"""cpu-worker as a service: its engine's life, its load, its start and end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import chain, repeat
 
 from headrace.config import CpuWorkerSettings
 from headrace.errors import ModelError
+from headrace.service import run
 from headrace.wire.limits import MIB
 from headrace.workers.contract import Load, ServedModel, Worker, new_epoch
 from headrace.workers.cpu.detokenize import Vocabulary
@@ -164,3 +165,8 @@ class CpuWorker(Worker):
 def build(settings: CpuWorkerSettings) -> CpuWorker:
     """The worker, ready to be started. Raises ModelError where the folder does not hold a whole model."""
     return CpuWorker(settings)
+
+
+def serve(settings: CpuWorkerSettings) -> None:
+    """Run until told to stop. Raises ConfigError or ModelError."""
+    run(lambda: build(settings), settings, CpuWorker.name)

@@ -14,7 +14,7 @@ from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker, settings
 
 from headrace.errors import ModelError
 from headrace.telemetry.metrics import render
-from headrace.workers.cpu.worker import build
+from headrace.workers.cpu.app import build
 
 
 def test_load_tells_the_truth_when_idle(live: LiveWorker) -> None:
