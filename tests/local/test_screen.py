@@ -6,6 +6,7 @@ import io
 from rich.console import Console
 from tests.local.yard import Yard
 
+from headrace.local.child import State
 from headrace.local.screen import Screen
 
 
@@ -41,6 +42,19 @@ async def test_a_table_on_a_terminal(yard: Yard) -> None:
     text = output.getvalue()
     assert "router  starting  0 s" in text
     assert "x" * 150 in text
+
+
+async def test_a_terminal_is_left_in_peace_when_nothing_moves(yard: Yard) -> None:
+    shown, output = screen(terminal=True)
+    child = yard.child(yard.service("router"))
+    with shown:
+        shown.follow([child])
+        shown.tick()
+        drawn = output.getvalue()
+        assert "starting" in drawn
+        child.state = State.READY
+        shown.tick()
+        assert output.getvalue() == drawn
 
 
 async def test_a_failure_on_a_terminal_has_its_reason(yard: Yard) -> None:

@@ -63,6 +63,7 @@ class Platform:
             with self._screen:
                 self._write()
                 supervisor.start()
+                ticking = asyncio.create_task(self._tick())
                 if await supervisor.ready():
                     ready()
                     await supervisor.over()
@@ -71,11 +72,17 @@ class Platform:
                 self._screen.say("Stopping: requests that run are finished. Ctrl-C again ends them now.")
                 for child in await supervisor.stop():
                     self._screen.say(f"{child.program.name} did not end in time and was killed", style="yellow")
+                ticking.cancel()
         finally:
             supervisor.kill()
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
         return not supervisor.failed
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._screen.tick()
 
     def _signalled(self) -> None:
         if self._supervisor.ask_stop():

@@ -32,8 +32,9 @@ class Screen:
         self._clock = clock
         self._children: Sequence[Child] = ()
         self._shown: dict[str, State] = {}
+        # Drawn only when something moves: a table that is drawn all the time lets nobody select text above it.
         self._live = Live(
-            console=console, get_renderable=self._table, refresh_per_second=4, redirect_stdout=False, transient=True
+            console=console, get_renderable=self._table, auto_refresh=False, redirect_stdout=False, transient=True
         )
 
     def __enter__(self) -> Screen:
@@ -48,12 +49,20 @@ class Screen:
         self._children = children
 
     def changed(self, child: Child) -> None:
-        """A child has changed: tell it where no table does."""
+        """A child has changed: show it."""
+        if self._console.is_terminal:
+            self._live.refresh()
+            return
         name = child.program.name
-        if self._console.is_terminal or self._shown.get(name) is child.state:
+        if self._shown.get(name) is child.state:
             return
         self._shown[name] = child.state
         self._console.print(f"{name:<12} {child.state}{_tail(child)}", markup=False, highlight=False, soft_wrap=True)
+
+    def tick(self) -> None:
+        """To be called each second: states that do not last show how long they do."""
+        if self._console.is_terminal and any(child.state not in _QUIET for child in self._children):
+            self._live.refresh()
 
     def say(self, text: str = "", style: str = "") -> None:
         """A lasting line; never cut or wrapped, so that it can be copied."""

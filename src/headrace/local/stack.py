@@ -44,7 +44,7 @@ class Worker:
 
 
 CPU = Engine("cpu", 8040, 9140, fixed_mib=900, weights=6.0, chats=True)
-BERT = Engine("bert", 8010, 9110, fixed_mib=350, weights=3.0, chats=False)
+BERT = Engine("bert", 8010, 9110, fixed_mib=250, weights=1.5, chats=False)
 DEMO = (Worker(CPU, models.CHAT), Worker(BERT, models.EMBEDDING))
 
 
