@@ -1,0 +1,58 @@
+"""The ``headrace`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from headrace import __version__
+from headrace.cli import keys, models, services
+from headrace.errors import ApiError, ConfigError, HeadraceError, ModelError
+
+app = typer.Typer(
+    name="headrace",
+    help="Serve language models on your own machines.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(services.up)
+app.add_typer(models.app, name="models")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(keys.tenants, name="tenants")
+app.add_typer(keys.db, name="db")
+app.command()(services.api)
+app.command()(services.router)
+app.add_typer(services.worker, name="worker")
+
+_WRONG_INPUT = 2
+
+
+def _version(value: bool) -> None:
+    if value:
+        Console().print(f"headrace {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; an error of ours is one plain message, never a traceback."""
+    try:
+        app()
+    except HeadraceError as error:
+        text = error.message if isinstance(error, ApiError) else str(error)
+        console = Console(stderr=True)
+        for line in text.splitlines():
+            console.print(f"headrace: {line}", style="red", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(_WRONG_INPUT if isinstance(error, ConfigError | ModelError) else 1)

@@ -1,0 +1,104 @@
+"""``headrace up``, ``api``, ``router`` and ``worker``. Each command imports only what it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headrace import config as settings
+from headrace.cli import options
+
+worker = typer.Typer(help="Run one worker.", no_args_is_help=True)
+
+
+def up(
+    port: Annotated[int | None, typer.Option("--port", help="Port of llm-api.", show_default=False)] = None,
+    web_port: Annotated[int | None, typer.Option("--web-port", help="Port of the page.", show_default=False)] = None,
+    host: options.Host = None,
+    web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve the page.", show_default=False)] = None,
+    models: options.Models = None,
+    config: options.Config = None,
+) -> None:
+    """Run the whole platform on this machine: llm-api, router, workers and the page."""
+    from headrace.local.up import run  # noqa: PLC0415
+
+    flags = {"port": port, "web_port": web_port, "host": host, "web": web, "models": models}
+    raise typer.Exit(run(settings.load(settings.UpSettings, file=config, flags=flags), config))
+
+
+def api(
+    router: Annotated[
+        list[str] | None, typer.Option("--router", help="Address of a router; may be given again.", show_default=False)
+    ] = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    processes: options.Processes = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+) -> None:
+    """Run llm-api: the endpoint that clients talk to."""
+    from headrace.api.app import serve  # noqa: PLC0415
+
+    flags = _flags(port, ops_port, host, log_level, processes=processes, router=router or None)
+    serve(settings.load(settings.ApiSettings, file=config, flags=flags))
+
+
+def router(
+    worker: Annotated[
+        list[str] | None,
+        typer.Option("--worker", help="MODEL=URL[,ops=URL]; may be given again.", show_default=False),
+    ] = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    processes: options.Processes = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+) -> None:
+    """Run the router: it sends every request to the best worker."""
+    from headrace.router.app import serve  # noqa: PLC0415
+
+    flags = _flags(port, ops_port, host, log_level, processes=processes, workers=worker or None)
+    serve(settings.load(settings.RouterSettings, file=config, flags=flags))
+
+
+@worker.command("cpu")
+def worker_cpu(
+    model: options.ModelFolder = None,
+    name: options.Name = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+) -> None:
+    """Run a language model on the CPU with OpenVINO GenAI."""
+    from headrace.workers.cpu.app import serve  # noqa: PLC0415
+
+    flags = _flags(port, ops_port, host, log_level, model=model, name=name)
+    serve(settings.load(settings.CpuWorkerSettings, file=config, flags=flags))
+
+
+@worker.command("bert")
+def worker_bert(
+    model: options.ModelFolder = None,
+    name: options.Name = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+) -> None:
+    """Run an embedding model."""
+    from headrace.workers.bert.app import serve  # noqa: PLC0415
+
+    flags = _flags(port, ops_port, host, log_level, model=model, name=name)
+    serve(settings.load(settings.BertWorkerSettings, file=config, flags=flags))
+
+
+def _flags(
+    port: int | None, ops_port: int | None, host: str | None, log_level: str | None, **more: object
+) -> dict[str, object]:
+    return {"port": port, "ops_port": ops_port, "host": host, "log_level": log_level, **more}
