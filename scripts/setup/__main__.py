@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def main(arguments: list[str], root: Path) -> int:
     extra = arguments[0]
     try:
         with exclusive(root / ".cache" / "setup.lock"):
-            environment = Environment(root)
+            environment = Environment(root, named=bool(os.environ.get("PYTHON")))
             if not environment.ready(extra):
                 environment.prepare(extra)
     except SetupError as error:

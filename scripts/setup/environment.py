@@ -34,16 +34,19 @@ class Environment:
     """``.venv`` of the checkout at ``root``.
 
     What is in it is noted in ``.venv/headrace.json``, as the last step; without the note it is made anew.
+    ``named``: the user chose this Python, so one that was made with another is replaced.
     """
 
     def __init__(
         self,
         root: Path,
         *,
+        named: bool = False,
         run: Callable[[list[str], Path], bool] = run_command,
         look: Callable[[Path], preflight.Machine] = preflight.look,
     ) -> None:
         self._root = root
+        self._named = named
         self._command = run
         self._look = look
         self._folder = root / ".venv"
@@ -72,6 +75,7 @@ class Environment:
             self._python.exists()
             and note.get("root") == str(self._root)
             and note.get("python") == str(self._python.resolve())
+            and (not self._named or self._python.resolve() == Path(sys.executable).resolve())
         )
 
     def _create(self) -> None:

@@ -11,7 +11,7 @@ from scripts.setup.environment import Environment, run_command
 from scripts.setup.errors import SetupError
 from scripts.setup.preflight import DISK, MEMORY, Machine
 
-PLENTY = Machine("linux", "x86_64", "glibc", DISK, MEMORY)
+PLENTY = Machine("linux", "x86_64", (2, 35), DISK, MEMORY)
 
 
 class Runner:
@@ -85,6 +85,20 @@ def test_second_start_runs_nothing(root: Path, runner: Runner) -> None:
     prepared(root, runner)
     assert environment(root, runner).ready("local")
     assert runner.commands == []
+
+
+def test_another_python_that_is_named_replaces_the_one_there(root: Path, runner: Runner) -> None:
+    prepared(root, runner)
+    note = root / ".venv" / "headrace.json"
+    other = "/usr/bin/python3.99"
+    note.write_text(note.read_text().replace(str(Path(sys.executable).resolve()), other))
+    python = root / ".venv" / "bin" / "python"
+    assert not environment(root, runner).ready("local")
+    python.unlink()
+    python.symlink_to(shutil.which("true") or "")
+    note.write_text(note.read_text().replace(other, str(python.resolve())))
+    assert environment(root, runner).ready("local")
+    assert not Environment(root, named=True, run=runner).ready("local")
 
 
 def test_local_is_not_yet_dev(root: Path, runner: Runner) -> None:
@@ -179,7 +193,7 @@ def test_failed_update_does_not_look_complete(root: Path, runner: Runner) -> Non
 
 
 def test_machine_is_checked_before_anything_is_run(root: Path, runner: Runner) -> None:
-    small = Machine("linux", "x86_64", "glibc", disk=5, memory=MEMORY)
+    small = Machine("linux", "x86_64", (2, 35), disk=5, memory=MEMORY)
     with pytest.raises(SetupError, match="of disk are needed"):
         environment(root, runner, small).prepare("local")
     assert runner.commands == []
