@@ -31,6 +31,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -149,6 +150,13 @@ class NotFound(ApiError):
 
 class MethodNotAllowed(ApiError):
     status, type, default_code = 405, "invalid_request_error", "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(f"{message} Use {', '.join(allowed)}.")
+        self.allowed = allowed
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), (b"allow", ", ".join(self.allowed).encode())]
 
 
 class RequestTimeout(ApiError):

@@ -16,7 +16,8 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 class Routes:
     """Exact paths first, then the longest matching prefix, then the fallback.
 
-    A path that ends in ``/`` is a prefix: ``/v1/models/`` takes ``/v1/models/org/name``.
+    A path that ends in ``/`` is a prefix: ``/v1/models/`` takes ``/v1/models/org/name``. Where there is GET, there is
+    HEAD; the exchange leaves the body out.
     """
 
     def __init__(self, fallback: Handler | None = None) -> None:
@@ -35,10 +36,9 @@ class Routes:
             if self._fallback is not None:
                 return self._fallback
             raise NotFound(f"There is no {path} here. The API lives under /v1.", code="unknown_path")
-        handler = methods.get(method)
+        handler = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if handler is None:
-            allowed = ", ".join(sorted(methods))
-            raise MethodNotAllowed(f"{method} is not allowed on {path}; use {allowed}.")
+            raise MethodNotAllowed(f"{method} is not allowed on {path}.", allowed=sorted(methods))
         return handler
 
     def _by_prefix(self, path: str) -> dict[str, Handler] | None:
