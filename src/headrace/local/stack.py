@@ -43,7 +43,7 @@ class Worker:
     model: str
 
 
-CPU = Engine("cpu", 8040, 9140, fixed_mib=900, weights=6.0, chats=True)
+CPU = Engine("cpu", 8040, 9140, fixed_mib=700, weights=5.0, chats=True)
 BERT = Engine("bert", 8010, 9110, fixed_mib=250, weights=1.5, chats=False)
 DEMO = (Worker(CPU, models.CHAT), Worker(BERT, models.EMBEDDING))
 
@@ -81,7 +81,7 @@ class StackBuilder:
 
     def build(self, workers: Sequence[Worker] = DEMO) -> Stack:
         """Raises ConfigError for a public port that is taken and ModelError for a model that cannot be served."""
-        store = models.open_store(self._settings.models)
+        store = models.open_store(self._settings.models or self._home / "models")
         found = [_find(store, worker.model) for worker in workers]
         port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
         web, without_web = self._web(port)
