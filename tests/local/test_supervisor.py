@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from tests.local.yard import Yard, alive, until
 
 from headrace.local.child import Child, State
@@ -77,3 +78,15 @@ async def test_a_request_to_stop_ends_the_wait_for_readiness(yard: Yard) -> None
         await until(lambda: never.pid is not None)
         supervisor.ask_stop()
         assert not await asyncio.wait_for(waiting, 30)
+
+
+async def test_a_defect_in_a_child_does_not_look_like_a_long_start(yard: Yard) -> None:
+    def broken() -> None:
+        raise RuntimeError("defect")
+
+    supervisor = Supervisor([[yard.child(yard.service("a"))]], drain_timeout=1)
+    yard.listener = broken
+    supervisor.start()
+    with pytest.raises(RuntimeError, match="defect"):
+        await asyncio.wait_for(supervisor.ready(), 30)
+    supervisor.kill()

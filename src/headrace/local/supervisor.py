@@ -30,6 +30,8 @@ class Supervisor:
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(child.run(), name=child.program.name) for child in self.children]
+        for task in self._tasks:
+            task.add_done_callback(lambda _: self._moved.set())
 
     async def ready(self) -> bool:
         """Wait until every child is ready. False if one was given up, or if a stop was asked for before."""
@@ -70,6 +72,9 @@ class Supervisor:
         return [child for child in self.children if child.state is State.FAILED]
 
     def _over(self) -> bool:
+        for task in self._tasks:
+            if task.done():
+                task.result()  # a defect in the watching of a child must not look like a long start
         return self._stop_asked.is_set() or bool(self.failed)
 
     async def _movement(self) -> None:
