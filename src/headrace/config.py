@@ -69,7 +69,7 @@ class ServiceSettings(Settings):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     drain_timeout: Seconds = Field(60.0, description="Seconds that running requests get to finish after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    hop_secret: str = Field("", description="Shared secret between the hops; empty only on loopback.", repr=False)
+    hop_secret: str = Field("", description="Shared secret between the hops; empty: only this machine is served.", repr=False)
     hop_secret_previous: str = Field("", description="Still accepted while the secret is rotated.", repr=False)
 
 
@@ -147,7 +147,7 @@ class UpSettings(Settings):
     drain_timeout: Seconds = Field(30.0, description="Seconds that each service gets to finish what runs.")
 
 
-_SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings, UpSettings)
+SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings, UpSettings)
 
 S = TypeVar("S", bound=Settings)
 
@@ -189,7 +189,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: must hold sections such as api:, not {type(document).__name__}")
-    known = {section.section for section in _SECTIONS} | set(_OTHER_SECTIONS)
+    known = {section.section for section in SECTIONS} | set(_OTHER_SECTIONS)
     unknown = [str(key) for key in document if key not in known]
     if unknown:
         raise ConfigError(f"{file}: unknown section {unknown[0]!r}; sections are {', '.join(sorted(known))}")

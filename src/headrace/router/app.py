@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 import msgspec
 
 from headrace.config import RouterSettings
-from headrace.errors import Unauthorized
 from headrace.router.delivery import Delivery
 from headrace.router.discovery.static import static_workers
 from headrace.router.flow.queue import PoolQueue
@@ -28,7 +27,6 @@ from headrace.service import run
 from headrace.service.ops import JSON
 from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import Registry
-from headrace.wire import contract
 from headrace.wire.exchange import Exchange
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
@@ -104,16 +102,12 @@ class RouterService:
                 for worker in pool.workers:
                     worker.origin.close_idle(now)
 
-    def _check_secret(self, exchange: Exchange) -> None:
-        if self._secret.required and not self._secret.accepts(exchange.request.headers.get(contract.SECRET, b"")):
-            raise Unauthorized("The router answers llm-api only: the hop secret is missing or wrong.")
-
     def _deliver(self, exchange: Exchange) -> Coroutine[None, None, None]:
-        self._check_secret(exchange)
+        self._secret.demand(exchange.request)
         return self._delivery.deliver(exchange, Ticket(exchange.request.headers, exchange.request.received))
 
     async def _show_pools(self, exchange: Exchange) -> None:
-        self._check_secret(exchange)
+        self._secret.demand(exchange.request)
         exchange.respond(200, JSON, msgspec.json.encode(describe(self.pools)))
 
 

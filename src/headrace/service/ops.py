@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from headrace.errors import Forbidden, NotFound
-from headrace.service.secret import HopSecret
+from headrace.service.secret import HopSecret, is_local
 from headrace.telemetry.metrics import CONTENT_TYPE, FamilySnapshot, render
 from headrace.wire import contract
 from headrace.wire.exchange import Exchange
@@ -74,8 +73,6 @@ def ops_routes(view: OpsView, secret: HopSecret, drain: Callable[[], None]) -> R
 
 def _demand_privilege(exchange: Exchange, secret: HopSecret) -> None:
     """Draining and looking inside need the hop secret, or to be on the same machine."""
-    peer = exchange.request.peer
-    local = not peer or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
-    given = exchange.request.headers.get(contract.SECRET, b"")
-    if not local and not (secret.required and secret.accepts(given)):
+    request = exchange.request
+    if not is_local(request.peer) and not secret.accepts(request.headers.get(contract.SECRET, b"")):
         raise Forbidden("This needs the hop secret, or a request from this machine.")

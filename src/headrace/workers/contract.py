@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from headrace.errors import Overloaded, Unauthorized
+from headrace.errors import Overloaded
 from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import Registry
-from headrace.wire.contract import SECRET
 from headrace.wire.limits import MIB, ServerLimits
 from headrace.wire.routes import Handler, Routes
 
@@ -164,16 +163,7 @@ class Worker(ABC):
         """Serve ``path`` on the traffic port, to those who know the hop secret."""
 
         async def guarded(exchange: Exchange) -> None:
-            self._authenticate(exchange.request.headers)
+            self._secret.demand(exchange.request)
             await handler(exchange)
 
         self.routes.add(method, path, guarded)
-
-    def _authenticate(self, headers: dict[bytes, bytes]) -> None:
-        if not self._secret.accepts(headers.get(SECRET) or _bearer(headers.get(b"authorization", b""))):
-            raise Unauthorized("This worker answers its router only: the hop secret is missing or wrong.")
-
-
-def _bearer(value: bytes) -> bytes:
-    scheme, _, token = value.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else b""
