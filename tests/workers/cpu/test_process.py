@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import ModelError
-from headrace.workers.cpu.messages import EngineSpec, Step
+from headrace.workers.cpu.messages import Cancel, EngineSpec, Sampling, Start, Step
 from headrace.workers.cpu.process import EngineProcess
 
 
@@ -45,10 +45,34 @@ async def test_closing_before_the_start_is_nothing(tmp_path: Path) -> None:
     assert engine.pid is None
 
 
-async def test_process_ends_with_its_worker(gguf: Path) -> None:
-    engine = process(gguf)
+async def test_real_engine_from_start_to_end(gguf: Path) -> None:
+    """One load, since it takes seconds: requests it finishes, refuses, cannot hold; the end with its worker."""
+    steps: asyncio.Queue[Step] = asyncio.Queue()
+    engine = EngineProcess(EngineSpec(str(gguf), "f32", 4, kv_blocks=4), steps.put_nowait)
     await engine.spawn()
-    await engine.ready()
+    assert (await engine.ready()).seconds > 0
     running = asyncio.create_task(engine.run())
+
+    async def outcome(id_: int, prompt: list[int], sampling: Sampling) -> tuple[int, str]:
+        engine.send(Start(id_, prompt, sampling))
+        count = 0
+        while True:
+            for output in (await asyncio.wait_for(steps.get(), 60)).outputs:
+                count += len(output.tokens)
+                if output.finish:
+                    assert output.id == id_
+                    return count, output.finish
+
+    assert await outcome(1, [28], Sampling(max_tokens=5, ignore_eos=True)) == (5, "length")
+    assert await outcome(2, [28], Sampling(max_tokens=5, temperature=-1.0)) == (5, "length")  # below 0 is greedy too
+    assert await outcome(3, [], Sampling(max_tokens=5)) == (0, "failed")
+    assert await outcome(4, [28], Sampling(max_tokens=5, repetition_penalty=-1.0)) == (0, "failed")
+    assert await outcome(5, [28], Sampling(max_tokens=1000, ignore_eos=True)) == (128, "failed")  # 4 blocks of 32
+    engine.send(Start(6, [28], Sampling(max_tokens=100, ignore_eos=True)))
+    engine.send(Cancel(6))
+    finish = ""
+    while not finish:
+        finish = "".join(output.finish for output in (await asyncio.wait_for(steps.get(), 60)).outputs)
+    assert finish == "cancelled"
     await engine.close()
     assert await running == "the engine process ended with exit code 0"

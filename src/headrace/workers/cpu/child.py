@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -119,9 +120,13 @@ def main(descriptor: str, spec: str) -> int:
         serve(engine, channel)
     except EOFError:
         return 0
-    except (ModelError, RuntimeError) as error:
-        channel.send(Failed(" ".join(str(error).split())))
-        return 1
+    except ModelError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001  the border of the process: the worker logs it as one line
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    with suppress(EOFError):
+        channel.send(Failed(reason))
+    return 1
 
 
 if __name__ == "__main__":

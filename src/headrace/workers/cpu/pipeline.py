@@ -82,12 +82,10 @@ class Pipeline:
         running = handle.get_status() == genai.GenerationStatus.RUNNING
         if id_ in self._cancelled:
             return None if running else Output(id_, [], [], "cancelled")
-        if not handle.can_read():
+        generated = next(iter(handle.read().values()), None) if handle.can_read() else None
+        if generated is None:  # nothing new, or no place in the cache for more
             return None if running else Output(id_, [], [], "failed")
-        (generated,) = handle.read().values()
-        finish = _FINISH.get(generated.finish_reason.name, "")
-        if not running and not finish:
-            finish = "failed"  # the cache was too small for this one
+        finish = _FINISH.get(generated.finish_reason.name, "" if running else "failed")
         return Output(id_, generated.generated_ids, generated.generated_log_probs, finish)
 
     def _config(self, sampling: Sampling) -> Any:
