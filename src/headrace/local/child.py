@@ -152,22 +152,26 @@ class Child:
             process = await self._spawn()
         except OSError as error:
             return f"cannot be started: {error.strerror or error}"
-        self.pid = process.pid
         self._guard.add(process.pid)
-        if self._stopping.is_set():  # ``stop`` or ``kill`` came while there was no process to tell
-            if self._killing:
-                self.kill()
-            else:
-                _signal(os.kill, process.pid, signal.SIGTERM)
-        self._changed(self)
+        self.pid = process.pid
         watch = asyncio.create_task(self._watch())
         try:
+            self._catch_up()
+            self._changed(self)
             return _describe(await process.wait())
         finally:
             watch.cancel()
             self.pid = None
             _signal(os.killpg, process.pid, signal.SIGKILL)  # what it left behind
+            await process.wait()
             self._guard.remove(process.pid)
+
+    def _catch_up(self) -> None:
+        """``stop`` or ``kill`` may have come while there was no process to tell."""
+        if self._killing:
+            self.kill()
+        elif self._stopping.is_set() and self.pid is not None:
+            _signal(os.kill, self.pid, signal.SIGTERM)
 
     async def _spawn(self) -> Process:
         log = self.log.open()
