@@ -16,6 +16,8 @@ from headrace.errors import ModelError
 from headrace.telemetry.metrics import render
 from headrace.workers.cpu.app import build
 
+pytestmark = pytest.mark.e2e
+
 
 def test_load_tells_the_truth_when_idle(live: LiveWorker) -> None:
     live.wait_idle()

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker
 
+pytestmark = pytest.mark.e2e
+
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
 MESSAGES = [{"role": "user", "content": "Name three rivers and a mountain."}]

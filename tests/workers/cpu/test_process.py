@@ -9,6 +9,8 @@ from headrace.errors import ModelError
 from headrace.workers.cpu.messages import Cancel, EngineSpec, Sampling, Start, Step
 from headrace.workers.cpu.process import EngineProcess
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def gguf(model_folder: Path) -> Path:
