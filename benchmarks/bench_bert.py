@@ -1,6 +1,6 @@
 """How fast bert-worker is: the bare backend, the worker over HTTP, and a short request among bulk ones.
 
-    python -m benchmarks.bench_bert MODEL_FOLDER [--texts 2000] [--rounds 3] [--peer PYTHON]
+    python -m benchmarks.bench_bert [MODEL_FOLDER] [--texts 2000] [--rounds 3] [--peer PYTHON]
 
 The texts are words of the model's own vocabulary in mixed lengths (log-normal, seeded). The bare backend gets them
 tokenised and sorted by length, in batches of the worker's budget, all streams busy: the most that this machine can do.
@@ -85,7 +85,7 @@ class Worker:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", default=Path(".headrace/models/all-minilm-l6-v2"))
     parser.add_argument("--texts", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", type=Path, help="a Python that has sentence-transformers")

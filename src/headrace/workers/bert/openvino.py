@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import openvino as ov
@@ -25,7 +25,7 @@ class OpenVinoBackend:
     def __init__(self, folder: ModelFolder, precision: Literal["auto", "f32", "bf16"] = "auto") -> None:
         """Loads and compiles. Raises ModelError, or ConfigError for bf16 on a CPU that has none."""
         core = ov.Core()
-        self.precision = _precision(core, precision)
+        self.precision: str = choose_precision(core, precision)
         try:
             model = graph.build(folder, Weights(folder.path))
             compiled = core.compile_model(
@@ -50,7 +50,14 @@ class OpenVinoBackend:
             self._idle.put(request)
 
 
-def _precision(core: ov.Core, wanted: str) -> str:
+class Capabilities(Protocol):
+    """The part of OpenVINO's core that is asked what the CPU can do."""
+
+    def get_property(self, device: str, name: str, /) -> Any: ...
+
+
+def choose_precision(core: Capabilities, wanted: Literal["auto", "f32", "bf16"]) -> Literal["f32", "bf16"]:
+    """What to compute in. Raises ConfigError for bf16 on a CPU that has none."""
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if wanted == "bf16" and not has_bf16:
         raise ConfigError("bert.precision: this CPU does not compute in bf16; use auto or f32")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from headrace.errors import ModelError
+from headrace.workers.bert import folder
+from headrace.workers.bert.tokens import Tokens
+
+
+@pytest_asyncio.fixture
+async def tokens(tiny: Path) -> AsyncIterator[Tokens]:
+    it = Tokens(folder.read(tiny))
+    yield it
+    it.close()
+
+
+async def pieces(tokens: Tokens, texts: list[str], *, truncate: bool = False) -> list[list[list[int]]]:
+    return [piece async for piece in tokens.encode_many(texts, truncate=truncate)]
+
+
+async def test_texts_get_their_special_tokens(tokens: Tokens) -> None:
+    assert await pieces(tokens, ["w0 w1", "", "w7"]) == [[[1, 4, 5, 2], [1, 2], [1, 11, 2]]]
+
+
+async def test_no_text_is_cut_or_padded_unless_asked(tokens: Tokens) -> None:
+    assert await pieces(tokens, ["w3 " * 40, "w1"]) == [[[1, *[7] * 40, 2], [1, 5, 2]]]
+
+
+async def test_cut_texts_keep_their_special_tokens(tokens: Tokens) -> None:
+    assert await pieces(tokens, ["w3 " * 40], truncate=True) == [[[1, *[7] * 14, 2]]]
+
+
+async def test_many_texts_come_in_pieces_and_in_order(tokens: Tokens) -> None:
+    found = await pieces(tokens, [f"w{number % 8}" for number in range(150)])
+    assert [len(piece) for piece in found] == [64, 64, 22]
+    assert [ids[1] - 4 for piece in found for ids in piece] == [number % 8 for number in range(150)]
+
+
+async def test_long_texts_make_shorter_pieces(tokens: Tokens) -> None:
+    found = await pieces(tokens, ["w0 " * 20_000, "w1 " * 20_000, "w2 " * 20_000])
+    assert [len(piece) for piece in found] == [2, 1]
+
+
+async def test_no_texts_are_no_pieces(tokens: Tokens) -> None:
+    assert await pieces(tokens, []) == []
+
+
+async def test_special_tokens_can_be_left_out(tokens: Tokens) -> None:
+    assert await tokens.encode("w0 nonsense", special=False) == ([4, 0], ["w0", "[UNK]"])
+    assert await tokens.encode("w0", special=True) == ([1, 4, 2], ["[CLS]", "w0", "[SEP]"])
+
+
+async def test_ids_become_text(tokens: Tokens) -> None:
+    assert await tokens.decode([1, 4, 5, 2]) == "[CLS] w0 w1 [SEP]"
+
+
+def test_a_broken_tokenizer_is_named(tiny: Path) -> None:
+    (tiny / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer.json: cannot be used: .*pull the model again"):
+        Tokens(folder.read(tiny))
