@@ -57,8 +57,14 @@ class Peer:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, address: Address) -> Peer:
-        return cls(*await asyncio.open_connection(*address))
+    async def connect(cls, address: Address, *, receive_buffer: int = 0) -> Peer:
+        """``receive_buffer``: what the system takes for a client that does not read; 0: its own choice."""
+        raw = socket.socket()
+        if receive_buffer:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, address)
+        return cls(*await asyncio.open_connection(sock=raw))
 
     async def send(self, *pieces: bytes) -> None:
         """Each piece in a packet of its own."""
