@@ -54,3 +54,30 @@ def read(data: bytes) -> Answer | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None if answer.usage is None else answer
+
+
+def read_tail(tail: bytes) -> Usage | None:
+    """The usage out of the last bytes of a large answer, where engines put it."""
+    start = tail.rfind(_MARK)
+    if start < 0:
+        return None
+    found = read(b"{" + tail[start:])
+    return None if found is None else found.usage
+
+
+class _Error(Struct, gc=False):
+    code: str | int | None = None
+    type: str | None = None
+
+
+class _ErrorAnswer(Struct, gc=False):
+    error: _Error | None = None
+
+
+def error_code(body: bytes) -> str:
+    """The code of an error's body, for logs; ``error`` where it has none."""
+    try:
+        error = msgspec.json.decode(body, type=_ErrorAnswer).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "error"
+    return str(error.code or error.type or "error") if error is not None else "error"
