@@ -69,7 +69,9 @@ class ServiceSettings(Settings):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     drain_timeout: Seconds = Field(60.0, description="Seconds that running requests get to finish after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    hop_secret: str = Field("", description="Shared secret between the hops; empty: only this machine is served.", repr=False)
+    hop_secret: str = Field(
+        "", description="Shared secret between the hops; empty: only this machine is served.", repr=False
+    )
     hop_secret_previous: str = Field("", description="Still accepted while the secret is rotated.", repr=False)
 
 
