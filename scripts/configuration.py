@@ -22,12 +22,12 @@ Every setting can be given in three ways; a later one wins over an earlier one:
 2. in the environment: `HEADRACE_<SECTION>_<SETTING>`, lists and mappings as JSON;
 3. as a flag of the command, where there is one (`headrace <command> --help`).
 
-A key that does not exist, a value of the wrong type or a number out of range is refused at the start, with the file, the
-key and what is allowed. Nothing else reads the environment, but for these:
+A key that does not exist, a value of the wrong type or a number out of range is refused at the start, with the file,
+the key and what is allowed. Nothing else reads the environment, but for these:
 
 | variable | meaning |
 |---|---|
-| `HEADRACE_HOME` | where all state of this machine lives; `~/.headrace`, and `.headrace/` in a checkout for the make targets |
+| `HEADRACE_HOME` | where all state lives; `~/.headrace`, for the make targets `.headrace/` in the checkout |
 | `HEADRACE_BOOTSTRAP_KEY` | the first API key, instead of a random one |
 
 ```yaml
