@@ -61,7 +61,8 @@ class _Builder:
             "embeddings.position_embeddings.weight", config.max_position_embeddings, config.hidden_size
         )
         segment = self._weight("embeddings.token_type_embeddings.weight")[0]  # one text a row: always segment 0
-        x = op.add(op.gather(words, ids, _int(0)), op.gather(places + segment, positions, _int(0)))
+        places = op.constant(places + segment)
+        x = op.add(op.gather(op.constant(words), ids, _int(0)), op.gather(places, positions, _int(0)))
         return self._norm(x, "embeddings.LayerNorm")
 
     def _layer(self, x: Node, mask: Node, name: str) -> Node:
@@ -88,15 +89,14 @@ class _Builder:
         return op.gelu(x, "erf" if kind == "gelu" else "tanh")
 
     def _linear(self, x: Node, name: str) -> Node:
-        return op.add(op.matmul(x, self._weight(f"{name}.weight"), False, True), self._weight(f"{name}.bias"))
+        weight, bias = op.constant(self._weight(f"{name}.weight")), op.constant(self._weight(f"{name}.bias"))
+        return op.add(op.matmul(x, weight, False, True), bias)
 
     def _norm(self, x: Node, name: str) -> Node:
         size = self._config.hidden_size
         x = op.mvn(x, _ints(-1), True, self._config.layer_norm_eps, "inside_sqrt")
-        return op.add(
-            op.multiply(x, self._weight(f"{name}.weight", size)),
-            self._weight(f"{name}.bias", size),
-        )
+        weight, bias = (op.constant(self._weight(f"{name}.{part}", size)) for part in ("weight", "bias"))
+        return op.add(op.multiply(x, weight), bias)
 
     def _weight(self, name: str, *shape: int) -> NDArray[np.float32]:
         weight = self._weights.get(self._prefix + name)

@@ -14,6 +14,11 @@ from headrace.workers.bert import graph
 from headrace.workers.bert.folder import ModelFolder
 from headrace.workers.bert.safetensors import Weights
 
+_PROPERTIES = {
+    "PERFORMANCE_HINT": "THROUGHPUT",
+    "ENABLE_CPU_PINNING": False,  # other processes compute on these cores too
+}
+
 
 class OpenVinoBackend:
     """The model on the CPU; bf16 where the CPU computes it (``auto``), f32 elsewhere.
@@ -28,9 +33,7 @@ class OpenVinoBackend:
         self.precision: str = choose_precision(core, precision)
         try:
             model = graph.build(folder, Weights(folder.path))
-            compiled = core.compile_model(
-                model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": self.precision}
-            )
+            compiled = core.compile_model(model, "CPU", {**_PROPERTIES, "INFERENCE_PRECISION_HINT": self.precision})
         except RuntimeError as error:  # what OpenVINO raises for everything; weights of a wrong shape among it
             raise ModelError(
                 f"{folder.path}: the model cannot be built: {str(error).strip().splitlines()[-1]}"
