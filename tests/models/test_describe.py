@@ -31,6 +31,17 @@ def test_gguf_that_the_engine_does_not_read(tmp_path: Path, make_gguf: GgufMaker
     assert describe(tmp_path).engines == ()
 
 
+def test_gguf_that_names_no_architecture(tmp_path: Path, make_gguf: GgufMaker) -> None:
+    (tmp_path / "m.gguf").write_bytes(make_gguf({"general.name": "x"}))
+    assert (describe(tmp_path).architecture, describe(tmp_path).engines) == ("unknown", ())
+
+
+def test_gguf_that_is_cut_off(tmp_path: Path, llama: bytes) -> None:
+    (tmp_path / "m.gguf").write_bytes(llama[:-1])
+    with pytest.raises(ModelError, match=r"m\.gguf is not a whole GGUF file .*: delete .* and pull the model again"):
+        describe(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("weights", "architecture", "kind", "engines"),
     [

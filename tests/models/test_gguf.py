@@ -1,15 +1,36 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from headrace.errors import ModelError
-from headrace.models.gguf import read_head
+from headrace.models import gguf
 
-if TYPE_CHECKING:
-    from tests.models.conftest import GgufMaker
+
+def string(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def pair(key: str, kind: int, value: bytes) -> bytes:
+    return string(key) + struct.pack("<I", kind) + value
+
+
+def image(*pairs: bytes, version: int = 3, elements: int = 64, data: int = 40) -> bytes:
+    """A file with one Q4_1 tensor of ``elements`` numbers and ``data`` bytes of weights."""
+    head = b"GGUF" + struct.pack("<IQQ", version, 1, len(pairs)) + b"".join(pairs)
+    tensor = string("w") + struct.pack("<IQQIQ", 2, elements // 2, 2, 3, 0)
+    return (head + tensor).ljust(-(-len(head + tensor) // 32) * 32, b"\0") + bytes(data)
+
+
+PAIRS = (
+    pair("general.architecture", 8, string("llama")),
+    pair("tokens", 9, struct.pack("<IQ", 8, 2) + string("a") + string("bc")),
+    pair("scores", 9, struct.pack("<IQ", 6, 2) + struct.pack("<ff", 1, 2)),
+    pair("llama.context_length", 4, struct.pack("<I", 8192)),
+    pair("llama.rope", 6, struct.pack("<f", 0.5)),
+)
 
 
 @pytest.fixture
@@ -17,66 +38,46 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.gguf"
 
 
-def test_reads_architecture_and_context(path: Path, llama: bytes) -> None:
-    path.write_bytes(llama)
-    assert read_head(path) == ("llama", 8192)
+def test_reads_scalars_and_skips_arrays(path: Path) -> None:
+    path.write_bytes(image(*PAIRS))
+    head = gguf.read(path)
+    assert head.metadata == {"general.architecture": "llama", "llama.context_length": 8192, "llama.rope": 0.5}
+    assert head.number("context_length") == 8192
+    assert head.number("rope") is None
+    assert head.number("missing") is None
 
 
-def test_passes_over_arrays(path: Path, make_gguf: GgufMaker) -> None:
-    head = {
-        "tokenizer.ggml.tokens": ["a", "水", ""],
-        "tokenizer.ggml.token_type": [1, 2, 3],
-        "general.architecture": "qwen2",
-        "qwen2.context_length": 32768,
-    }
-    path.write_bytes(make_gguf(head))
-    assert read_head(path) == ("qwen2", 32768)
+def test_every_cut_is_found(path: Path) -> None:
+    whole = image(*PAIRS)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match=r"model\.gguf is not a whole GGUF file"):
+            gguf.read(path)
 
 
-def test_context_may_be_absent(path: Path, make_gguf: GgufMaker) -> None:
-    path.write_bytes(make_gguf({"general.architecture": "bert"}))
-    assert read_head(path) == ("bert", None)
+def test_weights_that_are_missing_are_found(path: Path) -> None:
+    path.write_bytes(image(*PAIRS, elements=640))
+    with pytest.raises(ModelError, match="its tensors need"):
+        gguf.read(path)
 
 
-def test_refuses_a_file_that_is_cut_off(path: Path, llama: bytes) -> None:
-    for length in range(4, len(llama)):
-        path.write_bytes(llama[:length])
-        with pytest.raises(ModelError, match="cut off or damaged"):
-            read_head(path)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"PK\x03\x04 something else", "does not begin with GGUF"),
+        (image(*PAIRS, version=1), "version 1 is not known"),
+        (image(pair("a", 77, b"")), "value type 77 is not known"),
+        (image(pair("a", 9, struct.pack("<IQ", 9, 1))), "value type 9 is not known"),
+        (image(pair("a", 8, struct.pack("<Q", 2**63))), "it is cut off"),
+        (image(pair("general.alignment", 4, struct.pack("<I", 0))), "its alignment is not a number"),
+    ],
+)
+def test_damage_is_named(path: Path, content: bytes, reason: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=reason):
+        gguf.read(path)
 
 
-def test_refuses_a_length_beyond_the_file(path: Path, llama: bytes) -> None:
-    path.write_bytes(llama[:24] + b"\xff" * 7 + b"\x7f" + llama[32:])
-    with pytest.raises(ModelError, match="cut off or damaged"):
-        read_head(path)
-
-
-def test_refuses_an_array_without_end(path: Path, make_gguf: GgufMaker) -> None:
-    endless = b"\x01" + b"\0" * 7 + b"a" + (9).to_bytes(4, "little") + (8).to_bytes(4, "little") + b"\xff" * 8
-    path.write_bytes(make_gguf({})[:16] + (1).to_bytes(8, "little") + endless)
-    with pytest.raises(ModelError, match="cut off or damaged"):
-        read_head(path)
-
-
-def test_refuses_another_format(path: Path) -> None:
-    path.write_bytes(b"PK\x03\x04 and more")
-    with pytest.raises(ModelError, match="is not a GGUF file"):
-        read_head(path)
-
-
-def test_refuses_an_unknown_version(path: Path, make_gguf: GgufMaker) -> None:
-    path.write_bytes(make_gguf({"general.architecture": "llama"}, version=9))
-    with pytest.raises(ModelError, match="version 9"):
-        read_head(path)
-
-
-def test_refuses_a_file_without_architecture(path: Path, make_gguf: GgufMaker) -> None:
-    path.write_bytes(make_gguf({"general.name": "x"}))
-    with pytest.raises(ModelError, match="does not name its architecture"):
-        read_head(path)
-
-
-def test_says_that_a_file_cannot_be_read(path: Path) -> None:
-    path.mkdir()
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
-        read_head(path)
+        gguf.read(tmp_path / "missing.gguf")

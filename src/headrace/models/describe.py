@@ -31,9 +31,7 @@ class Description(msgspec.Struct, frozen=True):
 def describe(folder: Path) -> Description:
     """Look at the files of a folder. Raises ModelError where no engine can tell what to do with them."""
     if files := sorted(folder.glob("*.gguf")):
-        architecture, context = gguf.read_head(files[0])
-        engines = ("cpu",) if architecture in _GGUF_ARCHITECTURES else ()
-        return Description("gguf", architecture, context, engines)
+        return _describe_gguf(files[0])
     kind = _format(folder)
     config = _config(folder)
     architecture = next(iter(config.get("architectures") or ()), None) or str(config.get("model_type", "unknown"))
@@ -41,6 +39,16 @@ def describe(folder: Path) -> Description:
     return Description(
         kind, str(architecture), context if isinstance(context, int) else None, _engines(kind, config, architecture)
     )
+
+
+def _describe_gguf(path: Path) -> Description:
+    try:
+        head = gguf.read(path)
+    except ModelError as error:
+        raise ModelError(f"{error}: delete {path.parent} and pull the model again") from None
+    architecture = str(head.metadata.get("general.architecture", "unknown"))
+    engines = ("cpu",) if architecture in _GGUF_ARCHITECTURES else ()
+    return Description("gguf", architecture, head.number("context_length"), engines)
 
 
 def _format(folder: Path) -> str:

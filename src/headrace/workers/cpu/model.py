@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from headrace.errors import ModelError
-from headrace.models import manifest
+from headrace.models import gguf, manifest
 from headrace.models.describe import describe
-from headrace.workers.cpu import gguf
 from headrace.workers.cpu.messages import Precision
 
 BLOCK_TOKENS = 32
@@ -63,10 +62,7 @@ def _from_gguf(folder: Path) -> Model:
     if len(files) > 1:
         raise ModelError(f"{folder} holds {len(files)} .gguf files, so which to serve is not clear: leave one there")
     path = files[0]
-    try:
-        head = gguf.read(path)
-    except ModelError as error:
-        raise ModelError(f"{error}: delete {folder} and pull the model again") from None
+    head = gguf.read(path)
     layers, heads = head.number("block_count"), head.number("attention.head_count")
     width = head.number("embedding_length")
     kv_heads = head.number("attention.head_count_kv") or heads
