@@ -52,7 +52,6 @@ class ServerConnection(asyncio.Protocol):
         "_headers",
         "_held",
         "_lingering",
-        "_loop",
         "_parser",
         "_peer",
         "_pending",
@@ -69,6 +68,7 @@ class ServerConnection(asyncio.Protocol):
         "exchange",
         "http11",
         "keep_alive",
+        "loop",
         "task",
         "writable",
     )
@@ -82,7 +82,7 @@ class ServerConnection(asyncio.Protocol):
         """Whether there may be another request; once False, it stays so."""
         self.http11 = True
         self._server = server
-        self._loop = loop
+        self.loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._peer = ""
@@ -158,7 +158,7 @@ class ServerConnection(asyncio.Protocol):
 
     async def drain(self) -> None:
         if not self.writable and not self._transport.is_closing():
-            waiter = self._loop.create_future()
+            waiter = self.loop.create_future()
             self._waiters.append(waiter)
             await waiter
 
@@ -407,7 +407,7 @@ class ServerConnection(asyncio.Protocol):
         except ApiError as error:
             exchange.fail(error)
         else:
-            self.task = self._loop.create_task(self._run(handler, exchange))
+            self.task = self.loop.create_task(self._run(handler, exchange))
 
     async def _run(self, handler: Handler, exchange: Exchange) -> None:
         try:
@@ -426,7 +426,7 @@ class ServerConnection(asyncio.Protocol):
         if not self.keep_alive:
             self._end()
         elif self._queue or self._pending or self._error is not None or not self.writable:
-            self._loop.call_soon(self._next)  # until then the exchange keeps the place of those who wait
+            self.loop.call_soon(self._next)  # until then the exchange keeps the place of those who wait
         else:
             self.exchange = None
             self._answered = True

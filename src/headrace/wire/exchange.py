@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ApiError
 
@@ -68,6 +68,10 @@ class Exchange:
         self._connection = connection
         self._transport: _Writer = transport
         self._chunked = True
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of the connection's loop: to look the running loop up costs a system call."""
+        return self._connection.loop.create_future()
 
     @property
     def started(self) -> bool:

@@ -78,7 +78,7 @@ class Relay:
         self._on_start = on_start
         self._on_events = on_events
         self._connection: Connection | None = None
-        self._done: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._done: asyncio.Future[Answer | None] = exchange.create_future()
         self._head: ResponseHead | None = None
         self._held: list[bytes] = []
         self._paused_at = 0.0

@@ -13,6 +13,7 @@ from headrace.wire.routes import Routes
 
 _SWEEP_INTERVAL = 1.0
 _BACKLOG = 4096
+_LAST_CALL_SECONDS = 0.2
 _CLEAN_UP_SECONDS = 5.0
 """What handlers get to clean up in after their clients were cut."""
 
@@ -38,16 +39,23 @@ class Server:
         return sum(connection.exchange is not None for connection in self.connections)
 
     async def start(self, listener: socket.socket) -> None:
+        """Raises OSError if another program listens there."""
         loop = asyncio.get_running_loop()
         self._tick()
-        self._sweeper = loop.create_task(self._sweep())
         self._listener = await loop.create_server(lambda: ServerConnection(self, loop), sock=listener, backlog=_BACKLOG)
+        self._sweeper = loop.create_task(self._sweep())
 
     async def drain(self, timeout: float) -> bool:
-        """Stop accepting, finish what runs. True if everything finished within ``timeout`` seconds."""
+        """Stop accepting, finish what runs. True if everything finished within ``timeout`` seconds.
+
+        Idle connections get a moment in which they may send one more request, which is then the last one: a client that
+        sends it while we close could not know whether it was served.
+        """
         self.draining = True
         if self._listener is not None:
             self._listener.close()
+        if self.connections:
+            await asyncio.sleep(_LAST_CALL_SECONDS)
         for connection in list(self.connections):
             connection.end_if_idle()
         self._check_idle()
