@@ -38,7 +38,7 @@ def _measure(options: argparse.Namespace) -> int:
     count = options.rounds or (2 if options.quick else 5)
     binary = loadbench.build()
     about: dict[str, Any] = {"rounds": count, "quick": options.quick, "processes": options.processes}
-    about |= {"cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
+    about |= {"cores": os.cpu_count(), "load_before": os.getloadavg()[0], "python": report.python()}
     with (
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder,
         Processes(Path(folder)) as processes,
@@ -61,7 +61,7 @@ def _print(columns: tuple[Any, ...], results: rounds.Results, about: dict[str, A
     scale = f", {about['processes']} processes each" if about["processes"] > 1 else ""
     print(
         f"\nllm-api + router against one nginx hop: {about['rounds']} interleaved rounds on {about['cores']} cores"
-        f"{scale}; load average {about['load_before']:.1f} before, {about['load_after']:.1f} after\n"
+        f"{scale}; load average {about['load_before']:.1f} before, {about['load_after']:.1f} after; {about['python']}\n"
     )
     for column in columns:
         print(report.table(column, results[column.key]), end="\n\n")

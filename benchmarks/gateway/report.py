@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sysconfig
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
@@ -62,6 +64,12 @@ def noise(columns: Iterable[Column], results: Results) -> str:
         f"The machine is noisy: these vary by more than {NOISY:.0%} between rounds: {', '.join(loud)}.\n"
         "Ratios are taken round by round and suffer less; stop other programs or raise --rounds before you trust them."
     )
+
+
+def python() -> str:
+    """The interpreter, and whether it was built as slowly as a plain ``configure`` builds it."""
+    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return f"Python {platform.python_version()}{'' if optimised else ', built without optimisations'}"
 
 
 def document(columns: Iterable[Column], results: Results, about: dict[str, Any]) -> dict[str, Any]:

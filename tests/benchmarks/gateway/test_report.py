@@ -80,3 +80,11 @@ def test_the_document_keeps_every_round() -> None:
     assert [sample["value"] for sample in json["samples"]["nginx"]] == [10.0, 20.0]
     assert json["samples"]["headrace"][0]["parts"] == {"api": 30.0, "router": 10.0}
     assert json["compared"] == {"nginx": None, "headrace": {"low": 2.0, "median": 3.0, "high": 4.0}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "slow"), [("'--prefix=/usr' '--enable-optimizations'", False), ("'--enable-shared'", True), (None, True)]
+)
+def test_a_slow_build_of_python_is_named(monkeypatch: pytest.MonkeyPatch, flags: str | None, slow: bool) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": flags}.get)
+    assert report.python().endswith("built without optimisations") is slow
