@@ -63,7 +63,11 @@ class Peer:
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, address)
+        try:
+            await asyncio.get_running_loop().sock_connect(raw, address)
+        except OSError:
+            raw.close()
+            raise
         return cls(*await asyncio.open_connection(sock=raw))
 
     async def send(self, *pieces: bytes) -> None:

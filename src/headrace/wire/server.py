@@ -42,6 +42,7 @@ class Server:
         """Raises OSError if another program listens there."""
         loop = asyncio.get_running_loop()
         self._tick()
+        listener.listen(_BACKLOG)  # uvloop does it too, but is silent where it fails
         self._listener = await loop.create_server(lambda: ServerConnection(self, loop), sock=listener, backlog=_BACKLOG)
         self._sweeper = loop.create_task(self._sweep())
 
