@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
-from benchmarks.gateway.columns import COLUMNS, select
-from benchmarks.gateway.processes import BenchmarkError, Processes
 
 from benchmarks.gateway import loadbench, report, rounds, sampling, stack
+from benchmarks.gateway.columns import COLUMNS, select
+from benchmarks.gateway.processes import BenchmarkError, Processes
 
 _LOGS = loadbench.ROOT / "benchmarks" / "out" / "logs"
 

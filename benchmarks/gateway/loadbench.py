@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
 from benchmarks.gateway.processes import BenchmarkError
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.gateway import rounds, sampled, stack
 from benchmarks.gateway.columns import Column
 from benchmarks.gateway.loadbench import ROOT
 from benchmarks.gateway.processes import Processes
-
-from benchmarks.gateway import rounds, sampled, stack
 
 _OUT = ROOT / "benchmarks" / "out"
 _SHOWN = 30

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.gateway import nginx
 from benchmarks.gateway.columns import FAST_MODEL, PACE, PACED_MODEL
 from benchmarks.gateway.processes import Processes, Running, free_ports, wait_ready
-
-from benchmarks.gateway import nginx
 from headrace.store.secret import new_id, new_key
 
 

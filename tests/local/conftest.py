@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.local.yard import Yard
 
 from headrace.local.guard import Guard
+from tests.local.yard import Yard
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from tests.local.yard import QUICK, Yard
 
 from headrace.local.guard import Guard
 from headrace.local.platform import Platform
 from headrace.local.runfile import RunFile
 from headrace.local.screen import Screen
 from headrace.local.stack import Stack
+from tests.local.yard import QUICK, Yard
 
 
 def main(home: Path, services: list[str]) -> int:

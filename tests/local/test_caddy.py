@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.local.yard import free_port, until
 
 from headrace.local import caddy
 from headrace.local.probe import unready
 from headrace.wire.client import Answer, Origin, fetch
+from tests.local.yard import free_port, until
 
 
 class Upstream:

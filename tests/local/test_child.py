@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from tests.local.yard import QUICK, Yard, alive, until
 
 from headrace.local.child import Child, Policy, Program, State
+from tests.local.yard import QUICK, Yard, alive, until
 
 
 @asynccontextmanager

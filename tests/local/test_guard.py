@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.local.yard import alive, wait_until
-
 from headrace.local.guard import Guard
+from tests.local.yard import alive, wait_until
 
 PARENT = """
 import subprocess, sys, time

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.local.yard import alive, wait_until
 
 from headrace.local.runfile import Run, read
+from tests.local.yard import alive, wait_until
 
 
 class Driven:

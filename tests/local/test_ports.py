@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.local.yard import free_port
 
 from headrace.errors import ConfigError
 from headrace.local.ports import Ports
+from tests.local.yard import free_port
 
 
 @pytest.fixture

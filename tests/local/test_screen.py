@@ -4,10 +4,10 @@ import asyncio
 import io
 
 from rich.console import Console
-from tests.local.yard import Yard
 
 from headrace.local.child import State
 from headrace.local.screen import Screen
+from tests.local.yard import Yard
 
 
 def screen(*, terminal: bool) -> tuple[Screen, io.StringIO]:

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.local.yard import Yard, alive, until
 
 from headrace.local.child import Child, State
 from headrace.local.supervisor import Supervisor
+from tests.local.yard import Yard, alive, until
 
 
 @asynccontextmanager

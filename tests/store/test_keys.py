@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.conftest import Clock
 
 from headrace.errors import ConfigError, HeadraceError, InvalidRequest, NotFound
 from headrace.store.database import Database, default_url
 from headrace.store.keys import ADMIN, INFERENCE, KeyStore
 from headrace.store.secret import Pepper, id_of
+from tests.store.conftest import Clock
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 import uvloop
-from tests.wire.peer import Peer, Served, Upstream, listen
 
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Handler, Routes
+from tests.wire.peer import Peer, Served, Upstream, listen
 
 Serve = Callable[..., Awaitable[Served]]
 Dial = Callable[[Served], Awaitable[Peer]]

@@ -7,12 +7,12 @@ import json
 import logging
 
 import pytest
-from tests.wire.conftest import Dial, Serve
-from tests.wire.peer import PATIENCE, Reply, wait_for
 
 from headrace.errors import InvalidRequest, RateLimited
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.routes import Routes
+from tests.wire.conftest import Dial, Serve
+from tests.wire.peer import PATIENCE, Reply, wait_for
 
 TEXT = [(b"content-type", b"text/plain")]
 

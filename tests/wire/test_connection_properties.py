@@ -9,13 +9,13 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.transport import FakeTransport
 
 from headrace.wire.connection import ServerConnection
 from headrace.wire.exchange import Exchange
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 from headrace.wire.server import Server
+from tests.wire.transport import FakeTransport
 
 LIMITS = ServerLimits(head=2000, body=2000, pipelined=4000)
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.gateway.columns import COLUMNS
 
 from benchmarks.gateway import loadbench
+from benchmarks.gateway.columns import COLUMNS
 
 _BENCH = [sys.executable, "-m", "benchmarks.gateway"]
 

@@ -1,4 +1,5 @@
 import pytest
+
 from benchmarks.gateway.columns import COLUMNS, PACED_MODEL, Column, select
 
 

@@ -1,8 +1,8 @@
 import msgspec
 import pytest
-from benchmarks.gateway.processes import BenchmarkError
 
 from benchmarks.gateway import loadbench
+from benchmarks.gateway.processes import BenchmarkError
 
 _PRINTED = {
     "requests": 200,

@@ -2,9 +2,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from benchmarks.gateway.processes import free_ports
 
 from benchmarks.gateway import nginx
+from benchmarks.gateway.processes import free_ports
 
 
 def _server(config: str, port: int) -> str:

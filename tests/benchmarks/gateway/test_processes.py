@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.gateway.processes import BenchmarkError, Processes, Running, free_ports, wait_ready
 
 from benchmarks.gateway import processes
+from benchmarks.gateway.processes import BenchmarkError, Processes, Running, free_ports, wait_ready
 
 _SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 _FAILS = [sys.executable, "-c", "import sys; sys.exit('port taken')"]

@@ -1,9 +1,9 @@
 import msgspec
 import pytest
-from benchmarks.gateway.columns import Column, select
-from benchmarks.gateway.rounds import Results, Sample
 
 from benchmarks.gateway import report
+from benchmarks.gateway.columns import Column, select
+from benchmarks.gateway.rounds import Results, Sample
 
 
 def _column(key: str) -> Column:

@@ -1,8 +1,7 @@
+from benchmarks.gateway import rounds
 from benchmarks.gateway.columns import Column, select
 from benchmarks.gateway.loadbench import Outcome, Percentiles
 from benchmarks.gateway.stack import Stack, Target
-
-from benchmarks.gateway import rounds
 
 _URLS = {"mock": "http://127.0.0.1:1", "paced": "http://127.0.0.1:2"}
 _HEADRACE = Target("headrace", _URLS, services={"api": 17, "router": 18})

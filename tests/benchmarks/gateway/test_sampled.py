@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.gateway import sampled
 from benchmarks.gateway.loadbench import ROOT
 from benchmarks.gateway.processes import Processes, free_ports, wait_ready
-
-from benchmarks.gateway import sampled
 
 
 def test_stacks_are_counted_from_the_outermost_function(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import pytest
+
 from benchmarks.gateway.summary import NOISY, Summary, differences, ratios
 
 

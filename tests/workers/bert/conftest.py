@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.workers.bert.harness import PATIENCE, Client, FakeBackend, write_folder
 
 from headrace.config import BertWorkerSettings, load
 from headrace.wire.server import Server
@@ -20,6 +19,7 @@ from headrace.workers.bert import folder
 from headrace.workers.bert.app import BertWorker
 from headrace.workers.bert.backend import Backend
 from headrace.workers.bert.openvino import OpenVinoBackend
+from tests.workers.bert.harness import PATIENCE, Client, FakeBackend, write_folder
 
 NAME = "all-minilm-l6-v2"
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pytest
-from tests.workers.bert.conftest import NAME, Start, until
-from tests.workers.bert.harness import Client, FakeBackend, Reply
-
 import openai
+import pytest
+
 from headrace.config import BertWorkerSettings, load
 from headrace.errors import ModelError, Overloaded
 from headrace.workers.bert.app import BertWorker, build
 from headrace.workers.contract import Load
+from tests.workers.bert.conftest import NAME, Start, until
+from tests.workers.bert.harness import Client, FakeBackend, Reply
 
 SAMPLES = json.loads((Path(__file__).parents[2] / "samples" / "minilm_reference.json").read_text())["samples"]
 Served = tuple[BertWorker, Client]

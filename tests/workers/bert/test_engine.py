@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.workers.bert.conftest import until
-from tests.workers.bert.harness import FakeBackend
 
 from headrace.errors import DeadlineExceeded, InternalError, Overloaded
 from headrace.telemetry.metrics import Registry
 from headrace.workers.bert.engine import Engine
 from headrace.workers.bert.metrics import BertMetrics
 from headrace.workers.contract import Progress
+from tests.workers.bert.conftest import until
+from tests.workers.bert.harness import FakeBackend
 
 
 class Clock:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.bert.harness import CONFIG, write_folder, write_json
 
 from headrace.errors import ModelError
 from headrace.workers.bert import folder
+from tests.workers.bert.harness import CONFIG, write_folder, write_json
 
 TRANSFORMER = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
 POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}

@@ -12,12 +12,12 @@ import numpy as np
 import openvino as ov
 import pytest
 from numpy.typing import NDArray
-from tests.workers.bert.harness import CONFIG, random_weights, write_json, write_tensors
 from tokenizers import Tokenizer
 
 from headrace.errors import ConfigError, ModelError
 from headrace.workers.bert import folder
 from headrace.workers.bert.openvino import OpenVinoBackend, choose_precision
+from tests.workers.bert.harness import CONFIG, random_weights, write_json, write_tensors
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "minilm_reference.json"
 Array = NDArray[np.float64]

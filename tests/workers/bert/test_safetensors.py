@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.workers.bert.harness import write_json, write_tensors
 
 from headrace.errors import ModelError
 from headrace.workers.bert.safetensors import Weights
+from tests.workers.bert.harness import write_json, write_tensors
 
 VALUES = np.array([[1.0, -2.5], [0.0, 1024.0]], np.float32)
 

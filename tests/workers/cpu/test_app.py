@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker, settings
 
 from headrace.errors import ModelError
 from headrace.telemetry.metrics import render
 from headrace.workers.cpu.app import build
+from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker, settings
 
 pytestmark = pytest.mark.e2e
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+
 from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker
 
 pytestmark = pytest.mark.e2e
