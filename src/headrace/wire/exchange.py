@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ApiError
+from headrace.wire.dialect import OPENAI, Dialect
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,6 +49,7 @@ class Exchange:
         "_connection",
         "_transport",
         "bytes_sent",
+        "dialect",
         "finished",
         "on_writable",
         "request",
@@ -61,6 +63,8 @@ class Exchange:
         """The status that was sent; 0 until then."""
         self.finished = False
         self.bytes_sent = 0
+        self.dialect: Dialect = OPENAI
+        """The form in which the client is told of errors."""
         self.streaming_events = False
         """True once an event stream has begun, so that an error can still be told as an event."""
         self.on_writable: Callable[[bool], None] | None = None
@@ -102,7 +106,7 @@ class Exchange:
         if self.started:
             self.abort()
         else:
-            self.respond(error.status, error.headers(), error.body())
+            self.respond(error.status, error.headers(), self.dialect.error(error))
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the head of an answer whose length is not known."""

@@ -19,10 +19,11 @@ from headrace.wire.response import ResponseHead
 
 _DONE = (b"data: [DONE]", b"data:[DONE]")
 _ERROR = b'data: {"error"'
-_HEARTBEAT = b": ping\n\n"
 
 HELD_BYTES = MIB
 """An answer up to this size is held until it is complete; a larger one is passed on as it comes."""
+WHOLE_BYTES = 16 * MIB
+"""The largest answer that is held where it cannot be passed on in pieces."""
 TAIL_BYTES = 1024
 EVENT_BYTES = MIB
 """The largest single event."""
@@ -35,6 +36,8 @@ class Relay:
 
     ``on_start`` is called once, when the first bytes are about to go to the client, and gives the headers to send.
     ``on_events`` sees each piece of whole events and gives what to send instead (the same object: unchanged).
+    It raises ProtocolError for events that make no sense. ``whole``: an answer that is not a stream is never passed on
+    before it is complete, because the caller changes it.
     """
 
     __slots__ = (
@@ -50,6 +53,7 @@ class Relay:
         "_size",
         "_stream",
         "_tail",
+        "_whole",
         "deadline",
         "first_event",
         "last_event",
@@ -64,6 +68,8 @@ class Relay:
         on_start: Callable[[ResponseHead], Headers],
         on_events: Callable[[bytes], bytes] | None = None,
         deadline: float = float("inf"),
+        *,
+        whole: bool = False,
     ) -> None:
         self.deadline = deadline
         """``time.monotonic()`` by which the first bytes must be there."""
@@ -86,6 +92,7 @@ class Relay:
         self._stream = False
         self._tail = b""
         self._last_payload = b""
+        self._whole = whole
 
     async def run(self, connection: Connection, request: bytes) -> Answer | None:
         """Send ``request`` and carry the answer.
@@ -117,10 +124,10 @@ class Relay:
             self._done.set_exception(error)
 
     def beat(self, now: float, interval: float) -> None:
-        """Send a comment line if the stream has begun and was silent for ``interval`` seconds."""
+        """Send the dialect's heartbeat if the stream has begun and was silent for ``interval`` seconds."""
         if self.first_event and not self.paused and now - self.last_event >= interval:
             self.last_event = now
-            self._exchange.write(_HEARTBEAT)
+            self._exchange.write(self._exchange.dialect.heartbeat)
 
     # ---- Sink ----
 
@@ -166,7 +173,11 @@ class Relay:
             self._start()
         self._last_payload = payload
         if self._on_events is not None:
-            changed = self._on_events(payload)
+            try:
+                changed = self._on_events(payload)
+            except ProtocolError as error:
+                self.fail(error)
+                return
             if changed is not payload:
                 self._exchange.write(changed)
                 return
@@ -201,7 +212,10 @@ class Relay:
     def _hold(self, payload: bytes) -> None:
         self._held.append(payload)
         self._size += len(payload)
-        if self._size > HELD_BYTES:
+        if self._whole:
+            if self._size > WHOLE_BYTES:
+                self.fail(ProtocolError(f"the answer is larger than {WHOLE_BYTES} bytes"))
+        elif self._size > HELD_BYTES:
             self._start()
             held = b"".join(self._held)
             self._exchange.write(held)
@@ -230,7 +244,7 @@ def _is_last(events: bytes) -> bool:
 def end_broken(exchange: Exchange, error: ApiError) -> None:
     """End an answer that has begun and cannot be completed: an error event in a stream, a cut connection elsewhere."""
     if exchange.streaming_events:
-        exchange.write(b"data: %b\n\n" % error.body())
+        exchange.write(exchange.dialect.broken(error))
         exchange.finish()
     else:
         exchange.abort()
