@@ -18,6 +18,7 @@ from headrace.errors import (
     UpstreamTimeout,
     WireError,
 )
+from headrace.openai import usage
 from headrace.router.flow.queue import PoolQueue
 from headrace.router.metrics import PoolMetrics, RouterMetrics
 from headrace.router.ticket import Ticket
@@ -32,6 +33,8 @@ from headrace.wire.response import ResponseHead
 
 log = logging.getLogger(__name__)
 
+_NOT_NOW = {"not_ready": State.STARTING, "draining": State.DRAINING}
+"""What a worker's refusal says of its state, by its code."""
 _FATAL_LOSSES = 2
 """Workers that may die under one request before it is held to be the cause."""
 
@@ -127,7 +130,7 @@ class Delivery:
             queue.release(worker, ticket, finished=answered)
         if answer is None:
             exchange.finish()
-        elif answer.status == 503 and self._can_try_elsewhere(journey, worker):
+        elif answer.status == 503 and self._can_try_again(journey, worker, answer):
             return False
         else:
             journey.metrics.first_byte.observe(time.monotonic() - now)
@@ -185,12 +188,19 @@ class Delivery:
         journey.tried += (worker,)
         self._metrics.retries.labels(pool, reason).inc()
 
-    def _can_try_elsewhere(self, journey: _Journey, worker: Worker) -> bool:
-        """A worker that is full or going away does not have the last word, if there is another one."""
+    def _can_try_again(self, journey: _Journey, worker: Worker, answer: Answer) -> bool:
+        """A worker that is full or going away does not have the last word, if there is another one.
+
+        One that says that it takes nothing now is believed at once: the queue then waits until it does again.
+        """
         if journey.attempts >= self._attempts:
             return False
         journey.tried += (worker,)
-        if all(other in journey.tried for other in journey.queue.workers if other.state is State.READY):
+        code = usage.error_code(answer.body)
+        if code in _NOT_NOW:
+            worker.state, worker.reason = _NOT_NOW[code], "it refused a request"
+            journey.queue.changed()
+        elif all(other in journey.tried for other in journey.queue.workers if other.state is State.READY):
             return False
         self._metrics.retries.labels(journey.ticket.pool, "refused").inc()
         return True
