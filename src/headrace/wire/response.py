@@ -41,7 +41,7 @@ class ResponseHead:
         if self.status in (204, 304):
             self.length = 0
         connection = fields.get(b"connection", b"").lower()
-        self.keep_alive = connection != b"close" if status_line[7:8] == b"1" else connection == b"keep-alive"
+        self.keep_alive = b"close" not in connection if status_line[7:8] == b"1" else connection == b"keep-alive"
 
     def header(self, name: bytes) -> bytes:
         """The field's value; empty if the field is not there."""
@@ -124,7 +124,7 @@ class ChunkedDecoder:
 
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    if not digits.isalnum() or len(digits) > 12:
+    if not digits.isalnum() or len(digits) > 12 or digits[1:2] in (b"x", b"X"):  # int() would take 0x5
         raise ProtocolError("the peer sent a chunk without a size")
     try:
         return int(digits, 16)
