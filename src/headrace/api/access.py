@@ -11,6 +11,7 @@ from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog, Record, milliseconds
 from headrace.errors import ApiError
 from headrace.wire import contract
+from headrace.wire.dialect import OPENAI, Dialect
 from headrace.wire.exchange import Exchange
 from headrace.wire.relay import end_broken
 from headrace.wire.routes import Handler
@@ -45,7 +46,10 @@ class Access:
                 if exchange.started:
                     end_broken(exchange, error)
                 else:
-                    exchange.respond(error.status, [*error.headers(), request_id(record)], error.body())
+                    dialect = exchange.dialect
+                    exchange.respond(
+                        error.status, [*error.headers(), request_id(record, dialect)], dialect.error(error)
+                    )
             except asyncio.CancelledError:
                 record.reason, record.status = "client_gone", _CLIENT_CLOSED
                 raise
@@ -71,6 +75,6 @@ class Access:
         self._log.write(record)
 
 
-def request_id(record: Record) -> tuple[bytes, bytes]:
+def request_id(record: Record, dialect: Dialect = OPENAI) -> tuple[bytes, bytes]:
     """The header that tells the client under which id we know its request."""
-    return (contract.REQUEST_ID, record.id.encode())
+    return (dialect.id_header, record.id.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,9 @@ from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.chat import ChatRequest
 from headrace.openai.completion import CompletionRequest
 from headrace.openai.embedding import EmbeddingRequest
+from headrace.openai.request import Request
 from headrace.openai.rules import Rules
+from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
@@ -96,11 +99,14 @@ class ApiService:
     def _routes(self, access: Access) -> Routes:
         routes = Routes()
         listing = Listing(self._keys, self._fleet)
-        for path, kind in (
-            ("/v1/chat/completions", ChatRequest),
-            ("/v1/completions", CompletionRequest),
-            ("/v1/embeddings", EmbeddingRequest),
-        ):
+        kinds: dict[str, type[Request[Any]]] = {
+            "/v1/chat/completions": ChatRequest,
+            "/v1/completions": CompletionRequest,
+            "/v1/embeddings": EmbeddingRequest,
+            "/tokenize": TokenizeRequest,
+            "/detokenize": DetokenizeRequest,
+        }
+        for path, kind in kinds.items():
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, path)))
         routes.add("GET", "/v1/models", access.wrap("/v1/models", listing.all))
         routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headrace.api.access import request_id
@@ -11,9 +12,11 @@ from headrace.api.meter import StreamMeter
 from headrace.api.record import Record, milliseconds
 from headrace.errors import BadGateway, DeadlineExceeded, Overloaded, UpstreamTimeout, WireError
 from headrace.openai import usage
+from headrace.openai.translator import Translator
 from headrace.openai.usage import Usage
 from headrace.wire import contract
 from headrace.wire.client import Answer
+from headrace.wire.dialect import Dialect
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.relay import Relay, RelayWatch, content_type
 from headrace.wire.response import ResponseHead
@@ -33,6 +36,7 @@ class Shipment:
     """The header lines, without the one of the router's host."""
     body: bytes
     wants_usage: bool
+    translator: Translator | None
     admin: bool
     """Show which worker answered."""
 
@@ -66,9 +70,15 @@ class Forwarder:
         def start(head: ResponseHead) -> list[tuple[bytes, bytes]]:
             record.ttft_ms = milliseconds(time.monotonic() - exchange.request.received)
             kind = EVENT_STREAM if head.event_stream else (content_type(head),)
-            return [*kind, *_headers(head, shipment, record)]
+            return [*kind, *_headers(head, shipment, record, exchange.dialect)]
 
-        relay = Relay(exchange, start, meter.on_events, time.monotonic() + self._timeout + _GRACE_SECONDS)
+        relay = Relay(
+            exchange,
+            start,
+            meter.on_events if shipment.translator is None else _through_both(meter, shipment.translator),
+            time.monotonic() + self._timeout + _GRACE_SECONDS,
+            whole=shipment.translator is not None,
+        )
         self.watch.add(relay)
         try:
             connection = router.origin.take() or await router.origin.connect()
@@ -87,12 +97,16 @@ class Forwarder:
 
     def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> Usage | None:
         head = answer.head
-        headers = [content_type(head), *_headers(head, shipment, record)]
+        headers = [content_type(head), *_headers(head, shipment, record, exchange.dialect)]
+        body = answer.body
         if answer.status != 200:
+            body = exchange.dialect.passed_error(answer.status, body)
             retry_after = head.header(b"retry-after")
             if retry_after:
                 headers.append((b"retry-after", retry_after))
-        exchange.respond(answer.status, headers, answer.body)
+        elif shipment.translator is not None:
+            body = shipment.translator.answer(body)
+        exchange.respond(answer.status, headers, body)
         if answer.status != 200:
             record.reason = usage.error_code(answer.body)
             return None
@@ -100,7 +114,12 @@ class Forwarder:
         return found.usage if found is not None else None
 
 
-def _headers(head: ResponseHead, shipment: Shipment, record: Record) -> list[tuple[bytes, bytes]]:
+def _through_both(meter: StreamMeter, translator: Translator) -> Callable[[bytes], bytes]:
+    """Metered as the worker wrote it, then translated."""
+    return lambda events: translator.on_events(meter.on_events(events))
+
+
+def _headers(head: ResponseHead, shipment: Shipment, record: Record, dialect: Dialect) -> list[tuple[bytes, bytes]]:
     """Our own headers; where the request went is for administrators only."""
     worker = head.header(contract.WORKER)
     queued = head.header(contract.QUEUE)
@@ -110,9 +129,9 @@ def _headers(head: ResponseHead, shipment: Shipment, record: Record) -> list[tup
     record.attempts = int(attempts) if attempts.isdigit() else 0
     if shipment.admin:
         return [
-            request_id(record),
+            request_id(record, dialect),
             (contract.WORKER, worker),
             (contract.QUEUE, queued),
             (contract.ATTEMPTS, attempts),
         ]
-    return [request_id(record)]
+    return [request_id(record, dialect)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.api import prefix
 from headrace.api.access import Endpoint
 from headrace.api.cost import Estimator
@@ -11,24 +13,16 @@ from headrace.api.keys import Keyring
 from headrace.api.listing import no_such_model
 from headrace.api.record import Record
 from headrace.errors import InvalidRequest
-from headrace.openai.chat import ChatRequest
-from headrace.openai.completion import CompletionRequest
-from headrace.openai.embedding import EmbeddingRequest
-from headrace.openai.request import GenerationRequest
+from headrace.openai.request import GenerationRequest, Request
 from headrace.openai.rules import Rules
 from headrace.openai.usage import Usage
 from headrace.service.secret import HopSecret
 from headrace.store.snapshot import Principal
 from headrace.wire import contract
+from headrace.wire.dialect import OPENAI, Dialect
 from headrace.wire.exchange import Exchange
 
-AnyRequest = ChatRequest | CompletionRequest | EmbeddingRequest
-
-_MODALITIES: dict[type[AnyRequest], str] = {
-    ChatRequest: "text",
-    CompletionRequest: "text",
-    EmbeddingRequest: "embedding",
-}
+AnyRequest = Request[Any]
 
 _HEAD = b"%%b%%b%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\ncontent-length: %%d\r\n" % (
     contract.MODEL,
@@ -54,14 +48,17 @@ class Gateway:
         if secret.required:
             self._fixed_lines += b"%b: %b\r\n" % (contract.SECRET, secret.current)
 
-    def endpoint(self, kind: type[AnyRequest], path: str) -> Endpoint:
-        """The endpoint at ``path`` that takes requests of ``kind``."""
+    def endpoint(self, kind: type[AnyRequest], path: str, dialect: Dialect = OPENAI) -> Endpoint:
+        """The endpoint that takes requests of ``kind``; workers answer them at ``path``."""
         request_line = b"POST %b HTTP/1.1\r\n" % path.encode()
 
         async def serve(exchange: Exchange, record: Record) -> None:
+            exchange.dialect = dialect
             principal = await self._keys.authenticate(exchange.request.headers)
             record.tenant, record.key = principal.tenant, principal.key_id
             request = kind.decode(exchange.request.body)
+            if request.translator is not None:
+                exchange.dialect = request.translator
             pool = self._pool(request, principal)
             record.model = pool.name
             request.check(self._rules)
@@ -80,10 +77,11 @@ class Gateway:
         pool = self._fleet.pool(request.model)
         if pool is None or not principal.allows(pool.name):
             raise no_such_model(request.model, self._fleet, principal)
-        wanted = _MODALITIES[type(request)]
-        if pool.modality != wanted:
+        wanted = request.served_by
+        if wanted and pool.modality not in wanted:
             raise InvalidRequest(
-                f"The model {pool.name} is of the kind {pool.modality!r}; this endpoint needs {wanted!r}.",
+                f"The model {pool.name} is of the kind {pool.modality!r}; "
+                f"this endpoint needs {' or '.join(map(repr, wanted))}.",
                 param="model",
                 code="wrong_modality",
             )
@@ -120,7 +118,7 @@ class Gateway:
             blocks,
             len(body),
         )
-        return Shipment(record.model, blocks, head, body, wants_usage, principal.admin)
+        return Shipment(record.model, blocks, head, body, wants_usage, request.translator, principal.admin)
 
     def _account(self, request: AnyRequest, text: prefix.PromptText, record: Record, used: Usage) -> None:
         record.prompt_tokens = used.prompt_tokens

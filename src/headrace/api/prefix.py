@@ -32,7 +32,7 @@ from headrace.openai.chat import ChatRequest, Part
 from headrace.openai.completion import CompletionRequest
 from headrace.openai.document import encode
 from headrace.openai.embedding import EmbeddingRequest
-from headrace.openai.request import Prompt
+from headrace.openai.request import Prompt, Request
 
 _ENDS = tuple(accumulate(size for size in (256, 1024, 4096, 16384) for _ in range(64)))
 _BLOCKS = tuple(pairwise((0, *_ENDS)))
@@ -47,12 +47,15 @@ class PromptText(NamedTuple):
     """How many images, videos and sounds it carries, of which ``data`` has only the digests."""
 
 
-def prompt_text(request: ChatRequest | CompletionRequest | EmbeddingRequest) -> PromptText:
+def prompt_text(request: Request[Any]) -> PromptText:
     """The text of a checked request: its length is what costs are estimated from."""
     if isinstance(request, ChatRequest):
         return _chat(request)
-    prompt = request.fields.prompt if isinstance(request, CompletionRequest) else request.fields.input
-    return PromptText(b"\0" + _prompt(prompt), 0)
+    if isinstance(request, CompletionRequest):
+        return PromptText(b"\0" + _prompt(request.fields.prompt), 0)
+    if isinstance(request, EmbeddingRequest):
+        return PromptText(b"\0" + _prompt(request.fields.input), 0)
+    return PromptText(request.text(), 0)
 
 
 def header(salt: str, adapter: str, data: bytes) -> bytes:

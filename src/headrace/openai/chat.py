@@ -115,6 +115,7 @@ class ChatRequest(GenerationRequest[ChatFields]):
 
     __slots__ = ()
     kind = ChatFields
+    served_by = ("text",)
     choices: ClassVar = {"role": get_args(Role), "type": get_args(PartType)}
 
     @property
@@ -132,10 +133,7 @@ class ChatRequest(GenerationRequest[ChatFields]):
                 raise InvalidRequest("top_logprobs: needs logprobs: true.", param="top_logprobs")
         if fields.chat_template_kwargs:
             rules.check_template_arguments(fields.chat_template_kwargs)
-        rules.check_count("messages", len(fields.messages), rules.messages, " items")
-        for index, message in enumerate(fields.messages):
-            if message.content.__class__ is not str:
-                _check_content(f"messages[{index}]", message, rules)
+        check_messages(fields.messages, rules)
 
     def _merge_caps(self, max_tokens: int, max_completion_tokens: int) -> None:
         if max_tokens != max_completion_tokens:
@@ -150,6 +148,14 @@ class ChatRequest(GenerationRequest[ChatFields]):
         if name in {"max_tokens", "max_completion_tokens"}:
             return super()._is_open("max_tokens") and super()._is_open("max_completion_tokens")
         return super()._is_open(name)
+
+
+def check_messages(messages: list[Message], rules: Rules) -> None:
+    """Raises InvalidRequest, naming the part at fault."""
+    rules.check_count("messages", len(messages), rules.messages, " items")
+    for index, message in enumerate(messages):
+        if message.content.__class__ is not str:
+            _check_content(f"messages[{index}]", message, rules)
 
 
 def _check_content(path: str, message: Message, rules: Rules) -> None:

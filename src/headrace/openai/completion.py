@@ -18,6 +18,7 @@ class CompletionRequest(GenerationRequest[CompletionFields]):
 
     __slots__ = ()
     kind = CompletionFields
+    served_by = ("text",)
 
     @property
     def n(self) -> int:

@@ -22,6 +22,7 @@ class EmbeddingRequest(Request[EmbeddingFields]):
 
     __slots__ = ()
     kind = EmbeddingFields
+    served_by = ("embedding",)
     choices: ClassVar = {"encoding_format": get_args(EncodingFormat)}
 
     def check(self, rules: Rules) -> None:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from headrace.errors import InvalidRequest
 from headrace.openai.document import Document, convert, decode, encode
 from headrace.openai.rules import Rules
+from headrace.openai.translator import Translator
 
 _INT32 = 2**31 - 1
 
@@ -67,17 +68,22 @@ class Request(Generic[F]):
     may bring defaults and rules of its own.
     """
 
-    __slots__ = ("document", "fields")
+    __slots__ = ("document", "fields", "translator")
     kind: ClassVar[type[Fields]]
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    served_by: ClassVar[tuple[str, ...]] = ()
+    """The modalities of the models that can answer; empty: all."""
 
     document: Document
     fields: F
+    translator: Translator | None
+    """What the answer goes through on its way to the client; None: it goes as it is."""
 
     def __init__(self, document: Document) -> None:
         """Raises InvalidRequest, naming the field, where a type or a fixed bound is wrong."""
         self.document = document
         self.fields = self._view()
+        self.translator = None
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -87,6 +93,10 @@ class Request(Generic[F]):
     @property
     def model(self) -> str:
         return self.fields.model
+
+    def text(self) -> bytes:
+        """What the model has to read, to estimate the cost from; empty where it reads nothing."""
+        return b""
 
     def apply_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Set the fields that the client left out or sent as null (an alias's sampling, say)."""
