@@ -41,6 +41,7 @@ class Call:
         self.read = b""
         """The body, where it was read whole."""
         self._rest = b""
+        self._events = self._read_events()
         try:
             self._connection.request(method, path, body, dict(headers or {}))
         except BaseException:
@@ -100,6 +101,9 @@ class Call:
 
     def events(self) -> Iterator[str]:
         """The data of the events to come; comments are left out."""
+        return self._events
+
+    def _read_events(self) -> Iterator[str]:
         try:
             for line in self._lines():
                 if line.startswith(b"data: "):
@@ -117,11 +121,11 @@ class Call:
             yield from lines
 
     def first_event(self) -> str:
-        return next(self.events())
+        return next(self._events)
 
     def end(self) -> Ending:
         """Read all there is."""
-        for _ in self.events():
+        for _ in self._events:
             pass
         assert self.ending is not None
         return self.ending

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from headrace.router.worker import State
-from tests.fakes import answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens, whole
+from tests.fakes import Call, answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens, whole
 from tests.router.conftest import StartRouter, StartWorker
 from tests.wire.peer import wait_for
 
@@ -75,6 +75,52 @@ async def test_two_lost_workers_hold_the_request_to_be_the_cause(
     assert router.metric("llm_router_poisoned_total", "m") == 1
 
 
+async def test_one_death_is_one_loss(start_router: StartRouter, start_worker: StartWorker) -> None:
+    """A process that dies takes its connections with it one by one, and the next attempt may meet the last of them."""
+    worker = await start_worker()
+    router = await start_router(worker)
+    worker.script = [raw(b"", "reset"), raw(b"", "reset"), answer()]
+    reply = await (await router.send()).reply()
+    assert (reply.status, reply.headers["x-headrace-attempts"]) == (200, "3")
+    worker.default = raw(b"", "reset")
+    reply = await (await router.send()).reply()
+    assert (reply.status, error(reply.body)) == (503, "no_worker")
+    assert router.metric("llm_router_poisoned_total", "m") == 0
+
+
+async def test_a_worker_that_came_back_and_is_lost_again_counts_twice(
+    start_router: StartRouter, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    router = await start_router(worker)
+    go = asyncio.Event()
+    worker.default = held(go, raw(b"", "reset"))
+    peer = await router.send()
+    await wait_for(lambda: bool(worker.requests), "the request")
+    worker.load["epoch"] = "2"
+    go.set()
+    reply = await peer.reply()
+    assert (reply.status, error(reply.body)) == (500, "request_crashes_worker")
+
+
+async def test_a_lost_worker_gets_nothing_before_it_was_looked_at(
+    start_router: StartRouter, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    router = await start_router(worker)
+
+    async def die(call: Call) -> None:
+        worker.unready = "loading"
+        call.reset()
+
+    worker.script = [die]
+    peer = await router.send()
+    await router.settle(worker, State.STARTING)
+    assert len(worker.requests) == 1
+    worker.unready = ""
+    assert (await peer.reply()).status == 200
+
+
 @pytest.mark.parametrize(
     "rest",
     [raw(b"", "reset"), raw(b"", "close"), raw(chunk(b"data: {}\n"), "reset"), raw(chunk(b""))],
@@ -134,7 +180,7 @@ async def test_reset_at_every_offset_is_done_again_or_told(
     start_router: StartRouter, start_worker: StartWorker
 ) -> None:
     worker, other = await start_worker(), await start_worker()
-    router = await start_router(worker, other, scheduler="round-robin")
+    router = await start_router(worker, other, scheduler="round-robin", poll_interval=0.002)
     full = whole(completion())
     for offset in range(len(full)):
         worker.script, other.script = [raw(full[:offset], "reset")], [raw(full[:offset], "reset")]

@@ -12,7 +12,7 @@ class FakeTransport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.eof = False
-        self.reading = True
+        self._reading = True
         self.lost = False
         self._closing = False
         self._protocol: asyncio.Protocol | None = None
@@ -53,10 +53,13 @@ class FakeTransport(asyncio.Transport):
         return self._closing
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self._reading = True
+
+    def is_reading(self) -> bool:
+        return self._reading
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass

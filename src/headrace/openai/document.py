@@ -36,6 +36,7 @@ _AT = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _TYPES = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _BOUND = re.compile(r"Expected `([^`]*)` (>=|<=|>|<) (\S+)")
+_ITEM = re.compile(r"\[[^\]]*\]")
 _LENGTH = re.compile(r"Expected `([^`]*)` of length (>=|<=) (\d+)")
 
 
@@ -65,7 +66,8 @@ def encode(document: object) -> bytes:
 def convert(document: Document, type_: type[T], choices: Mapping[str, tuple[str, ...]]) -> T:
     """A typed view of ``document``; fields that ``type_`` does not declare are ignored.
 
-    ``choices`` maps the name of a field with a fixed set of values to that set, for the error's sake.
+    ``choices`` maps the name of a field with a fixed set of values to that set, for the error's sake; a name that means
+    different things in different places is given with what is above it (``source.type``).
     Raises InvalidRequest, whose ``param`` is the path of the field at fault.
     """
     try:
@@ -103,11 +105,17 @@ def _explain(text: str, choices: Mapping[str, tuple[str, ...]]) -> InvalidReques
         told = f"must have {_COMPARISONS[length[2]]} {length[3]} {unit}"
     elif bound := _BOUND.match(reason):
         told = f"must be {_kinds(bound[1])}, {_COMPARISONS[bound[2]]} {bound[3].removesuffix('.0')}"
-    elif allowed := choices.get(path.rpartition(".")[2]):
+    elif allowed := _allowed(path, choices):
         told = f"must be one of {', '.join(allowed)}"
     else:
         told = reason[0].lower() + reason[1:]
     return InvalidRequest(f"{path or 'body'}: {told}.", param=path or None)
+
+
+def _allowed(path: str, choices: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    names = _ITEM.sub("", path).split(".")
+    endings = (".".join(names[start:]) for start in range(len(names)))
+    return next((choices[ending] for ending in endings if ending in choices), ())
 
 
 def _kinds(union: str) -> str:

@@ -42,20 +42,23 @@ _FATAL_LOSSES = 2
 class _Journey:
     """What became of one request so far."""
 
-    __slots__ = ("attempts", "dispatched", "losses", "metrics", "queue", "queued", "ticket", "tried", "worker")
+    __slots__ = ("attempts", "dispatched", "epoch", "lost", "metrics", "queue", "queued", "ticket", "tried", "worker")
 
     def __init__(self, ticket: Ticket, queue: PoolQueue, metrics: PoolMetrics) -> None:
         self.ticket = ticket
         self.queue = queue
         self.metrics = metrics
         self.attempts = 0
-        self.losses = 0
+        self.lost: set[tuple[str, str]] = set()
+        """The workers that were lost, by address and epoch: a worker that came back and is lost again counts twice."""
         self.tried: tuple[Worker, ...] = ()
         self.queued = 0.0
         """Seconds spent waiting for a slot."""
         self.dispatched = 0.0
         """``time.monotonic()`` of the last dispatch."""
         self.worker: Worker
+        self.epoch = ""
+        """The worker's, as it was at the dispatch."""
 
     def start(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         """The headers of an answer that begins now."""
@@ -111,7 +114,7 @@ class Delivery:
         """Send the request to one worker. True if the client has its answer, False if another one must be tried."""
         queue, ticket = journey.queue, journey.ticket
         worker = queue.try_admit(ticket, journey.tried) or await self._queue(journey)
-        journey.worker = worker
+        journey.worker, journey.epoch = worker, worker.load.epoch
         journey.attempts += 1
         journey.dispatched = now = time.monotonic()
         journey.metrics.queue_wait.observe(journey.queued)
@@ -171,19 +174,20 @@ class Delivery:
         pool = journey.ticket.pool
         reason = type(error).__name__
         log.warning("attempt failed", extra={"worker": worker.name, "pool": pool, "error": str(error)})
-        if isinstance(error, ConnectError):
-            worker.state, worker.reason = State.DOWN, str(error)
-            journey.queue.changed()
+        died = isinstance(error, ConnectionLost) and not error.stale
+        if died or isinstance(error, ConnectError):
+            _mark(journey, worker, State.DOWN, str(error))
         if exchange.started:
             raise BadGateway("The worker broke off in mid-answer.", code="worker_lost")
         if isinstance(error, UpstreamTimeout) and time.monotonic() > journey.ticket.deadline:
             raise DeadlineExceeded(f"No answer from a worker of {pool} before the deadline.")
-        if isinstance(error, ConnectionLost):
-            journey.losses += 1
-            if journey.losses >= _FATAL_LOSSES:
+        life = (worker.url, journey.epoch)
+        if died and life not in journey.lost:
+            journey.lost.add(life)
+            if len(journey.lost) >= _FATAL_LOSSES:
                 self._metrics.poisoned.labels(pool).inc()
                 raise CrashesWorker("Two workers were lost while they worked on this request.")
-        if not isinstance(error, ConnectionLost) and journey.attempts >= self._attempts:
+        elif journey.attempts >= self._attempts:
             raise Overloaded(f"No worker of {pool} could be reached.", code="no_worker", retry_after=5)
         journey.tried += (worker,)
         self._metrics.retries.labels(pool, reason).inc()
@@ -198,12 +202,17 @@ class Delivery:
         journey.tried += (worker,)
         code = usage.error_code(answer.body)
         if code in _NOT_NOW:
-            worker.state, worker.reason = _NOT_NOW[code], "it refused a request"
-            journey.queue.changed()
+            _mark(journey, worker, _NOT_NOW[code], "it refused a request")
         elif all(other in journey.tried for other in journey.queue.workers if other.state is State.READY):
             return False
         self._metrics.retries.labels(journey.ticket.pool, "refused").inc()
         return True
+
+
+def _mark(journey: _Journey, worker: Worker, state: State, reason: str) -> None:
+    """Send nothing to the worker until it was looked at again."""
+    worker.state, worker.reason = state, reason
+    journey.queue.changed()
 
 
 def _respond(exchange: Exchange, journey: _Journey, answer: Answer) -> None:

@@ -15,7 +15,6 @@ import msgspec
 import structlog
 
 _FLUSH_SECONDS = 0.1
-_PENDING_BYTES = 4 * 1024 * 1024
 
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -58,25 +57,25 @@ def _to_json(event: Any, **_: Any) -> str:
 class LineWriter:
     """Writes lines from a thread, so that a full pipe never holds the event loop up.
 
-    Lines beyond 4 MiB that wait are dropped and counted in ``dropped``: a log must not be what ends a service.
+    Beyond ``limit`` lines that wait, further ones are dropped and counted in ``dropped``: a log must not be what ends a
+    service.
     """
 
-    def __init__(self, descriptor: int = 1) -> None:
+    def __init__(self, descriptor: int = 1, limit: int = 20_000) -> None:
         self.dropped = 0
         self._descriptor = descriptor
-        self._lines: deque[bytes] = deque()
-        self._pending = 0
+        self._limit = limit
+        self._lines: deque[bytes] = deque()  # its methods are atomic: no lock between the loop and the thread
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
         self._thread.start()
 
     def write(self, line: bytes) -> None:
         """Take one line, with its line feed."""
-        if self._pending > _PENDING_BYTES:
+        if len(self._lines) >= self._limit:
             self.dropped += 1
-            return
-        self._pending += len(line)
-        self._lines.append(line)
+        else:
+            self._lines.append(line)
 
     def close(self) -> None:
         """Write what waits."""
@@ -90,11 +89,9 @@ class LineWriter:
                 closing = self._wake.get(timeout=_FLUSH_SECONDS)
             except queue.Empty:
                 closing = False
-            waiting = len(self._lines)  # append and popleft are atomic: no lock between the loop and this thread
+            waiting = len(self._lines)
             if waiting:
-                data = b"".join([self._lines.popleft() for _ in range(waiting)])
-                self._flush(data)
-                self._pending -= len(data)
+                self._flush(b"".join([self._lines.popleft() for _ in range(waiting)]))
 
     def _flush(self, data: bytes) -> None:
         view = memoryview(data)

@@ -267,6 +267,7 @@ class Origin:
         finally:
             if not made and connection in self._all:  # cancelled in the moment in which it was there
                 connection.abort()
+                self.closed(connection)  # uvloop does not tell a connection of its end then
         return connection
 
     async def acquire(self) -> Connection:

@@ -1,0 +1,1 @@
+"""Other APIs, answered out of chat completions: Anthropic's messages and OpenAI's responses."""
