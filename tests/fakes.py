@@ -187,6 +187,12 @@ class FakeServer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 24)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def crash(self, call: Call) -> None:
+        """A behaviour: die of the call."""
+        assert self._server is not None
+        self._server.close()
+        call.reset()
+
     async def stop(self) -> None:
         """Die: nobody listens any more, and all connections are reset."""
         assert self._server is not None

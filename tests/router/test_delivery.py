@@ -75,6 +75,32 @@ async def test_two_lost_workers_hold_the_request_to_be_the_cause(
     assert router.metric("llm_router_poisoned_total", "m") == 1
 
 
+async def test_kept_connection_that_was_closed_meanwhile_costs_no_attempt(
+    start_router: StartRouter, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    router = await start_router(worker)
+    await (await router.send()).reply()
+    worker.script = [raw(b"", "reset")]
+    reply = await (await router.send()).reply()
+    assert (reply.status, reply.headers["x-headrace-attempts"]) == (200, "1")
+    assert worker.connections == 2
+    assert router.metric("llm_router_retries_total", "m", "stale") == 1
+    await router.idle()
+
+
+async def test_deaths_over_kept_connections_count_too(start_router: StartRouter, start_worker: StartWorker) -> None:
+    workers = [await start_worker() for _ in range(3)]
+    router = await start_router(*workers, scheduler="round-robin")
+    for _ in workers:
+        await (await router.send()).reply()
+    for worker in workers:
+        worker.default = worker.crash
+    reply = await (await router.send()).reply()
+    assert (reply.status, error(reply.body)) == (500, "request_crashes_worker")
+    assert sum(len(worker.requests) for worker in workers) == 3 + 2
+
+
 async def test_one_death_is_one_loss(start_router: StartRouter, start_worker: StartWorker) -> None:
     """A process that dies takes its connections with it one by one, and the next attempt may meet the last of them."""
     worker = await start_worker()

@@ -123,7 +123,13 @@ class Delivery:
         answered = False
         try:
             connection = worker.origin.take() or await worker.origin.connect()
-            answer = await relay.run(connection, self._head(exchange.request, worker, journey) + exchange.request.body)
+            request = self._head(exchange.request, worker, journey) + exchange.request.body
+            try:
+                answer = await relay.run(connection, request)
+            except ConnectionLost as lost:
+                if not lost.stale:
+                    raise
+                answer = await self._again(worker, relay, request)
             answered = True
         except WireError as error:
             self._after_loss(exchange, journey, worker, error)
@@ -139,6 +145,18 @@ class Delivery:
             journey.metrics.first_byte.observe(time.monotonic() - now)
             _respond(exchange, journey, answer)
         return True
+
+    async def _again(self, worker: Worker, relay: Relay, request: bytes) -> Answer | None:
+        """Once more over a fresh connection: a kept one may have been closed before the request was there.
+
+        Where nobody listens any more it was no such thing: the worker died, and perhaps of this request.
+        """
+        self._metrics.retries.labels(worker.pool, "stale").inc()
+        try:
+            connection = await worker.origin.connect()
+        except ConnectError as error:
+            raise ConnectionLost(str(error)) from None
+        return await relay.again(connection, request)
 
     async def _queue(self, journey: _Journey) -> Worker:
         """Wait for a slot."""

@@ -115,6 +115,11 @@ class Relay:
             if not self._done.cancel() and not self._done.cancelled():
                 self._done.exception()  # seen, also where a cancellation came at the same moment
 
+    async def again(self, connection: Connection, request: bytes) -> Answer | None:
+        """``run`` once more, after a loss before which not a byte of the answer came."""
+        self._done = self._exchange.create_future()
+        return await self.run(connection, request)
+
     def fail(self, error: WireError) -> None:
         """End the attempt: nothing more is taken from the peer, so that nothing more goes to the client."""
         connection, self._connection = self._connection, None
