@@ -15,6 +15,7 @@ from headrace.errors import (
     DeadlineExceeded,
     NotFound,
     Overloaded,
+    ProtocolError,
     UpstreamTimeout,
     WireError,
 )
@@ -117,7 +118,8 @@ class Delivery:
         journey.worker, journey.epoch = worker, worker.load.epoch
         journey.attempts += 1
         journey.dispatched = now = time.monotonic()
-        journey.metrics.queue_wait.observe(journey.queued)
+        if journey.attempts == 1:
+            journey.metrics.queue_wait.observe(journey.queued)
         relay = Relay(exchange, journey.start, deadline=ticket.deadline)
         self.watch.add(relay)
         answered = False
@@ -130,7 +132,7 @@ class Delivery:
                 if not lost.stale:
                     raise
                 answer = await self._again(worker, relay, request)
-            answered = True
+            answered = answer is None or answer.status < 500
         except WireError as error:
             self._after_loss(exchange, journey, worker, error)
             return False
@@ -206,6 +208,8 @@ class Delivery:
                 self._metrics.poisoned.labels(pool).inc()
                 raise CrashesWorker("Two workers were lost while they worked on this request.")
         elif journey.attempts >= self._attempts:
+            if isinstance(error, ProtocolError):
+                raise BadGateway(f"The workers of {pool} answer nonsense.", code="bad_worker")
             raise Overloaded(f"No worker of {pool} could be reached.", code="no_worker", retry_after=5)
         journey.tried += (worker,)
         self._metrics.retries.labels(pool, reason).inc()

@@ -16,11 +16,12 @@ LOWEST_PRIORITY = 9
 class Ticket:
     """A request's place in the queue and its weight. Missing headers have defaults: older senders do not know all."""
 
-    __slots__ = ("_headers", "deadline", "output_tokens", "pool", "prefix", "prompt_tokens", "work")
+    __slots__ = ("_headers", "arrived", "deadline", "output_tokens", "pool", "prefix", "prompt_tokens", "work")
 
     def __init__(self, headers: Mapping[bytes, bytes], now: float) -> None:
         """Raises InvalidRequest where the pool is missing or a number is not one."""
         self._headers = headers
+        self.arrived = now
         try:
             self.pool = headers[contract.MODEL].decode()
             prompt, _, output = headers.get(contract.COST, DEFAULT_COST).partition(b",")

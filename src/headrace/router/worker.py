@@ -65,6 +65,8 @@ class Worker:
         self.load = Load()
         self.in_flight = 0
         """Requests of ours that it works on."""
+        self.in_flight_then = 0
+        """What that was when ``load`` was told."""
         self.work = 0
         """Their estimated tokens."""
 
@@ -76,6 +78,11 @@ class Worker:
     @property
     def model(self) -> ModelLoad | None:
         return next((model for model in self.load.models if model.name == self.pool), None)
+
+    def observe(self, load: Load) -> None:
+        """Take in what the worker says of itself."""
+        self.load = load if load.max_running > 0 else msgspec.structs.replace(load, max_running=BARE_ENGINE_SLOTS)
+        self.in_flight_then = self.in_flight
 
     def begin(self, ticket: Ticket) -> None:
         self.in_flight += 1

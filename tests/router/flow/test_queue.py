@@ -8,7 +8,7 @@ import random
 import pytest
 
 from headrace.errors import DeadlineExceeded, Overloaded
-from headrace.router.flow.drain_rate import LEAST, MOST, DrainRate
+from headrace.router.flow.drain_rate import LEAST, MOST
 from headrace.router.flow.queue import PoolQueue
 from headrace.router.scheduling.least_work import LeastWork
 from headrace.router.scheduling.scheduler import Scheduler
@@ -125,7 +125,7 @@ async def test_nothing_is_lost_in_a_random_walk() -> None:
 
     async def come() -> None:
         mine = ticket(clock)
-        running.append((await pool.wait(mine), mine))
+        running.append((pool.try_admit(mine) or await pool.wait(mine), mine))
 
     for _ in range(3000):
         action = rng.random()
@@ -143,8 +143,12 @@ async def test_nothing_is_lost_in_a_random_walk() -> None:
         if rng.random() < 0.5:
             await asyncio.sleep(0)
         tasks = {task for task in tasks if not task.done()}
+        await asyncio.sleep(0)  # who was cancelled has left, who was granted a slot has taken it
+        free = [w for w in pool.workers if w.state is State.READY and w.in_flight < w.load.max_running]
+        assert not (pool.waiting and free)
         for worker in pool.workers:
             assert 0 <= worker.in_flight <= worker.load.max_running
+        assert sum(worker.in_flight for worker in pool.workers) >= len(running)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,11 +158,144 @@ async def test_nothing_is_lost_in_a_random_walk() -> None:
     assert pool.waiting == 0
 
 
-def test_drain_rate_is_what_was_finished_lately() -> None:
-    rate = DrainRate()
-    for second in range(120):
-        rate.record(float(second))
-        rate.record(second + 0.5)
-    assert rate.rate(120.0) == pytest.approx(2.0, rel=0.1)
-    assert rate.retry_after(19, 120.0) == pytest.approx(10, rel=0.15)
-    assert rate.retry_after(1_000_000, 120.0) == MOST
+@pytest.mark.parametrize("first", ["grant", "cancel"])
+async def test_slot_granted_in_the_moment_of_cancellation_goes_back(first: str) -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    held = ticket(clock)
+    worker = pool.try_admit(held)
+    assert worker is not None
+    waiting = asyncio.create_task(pool.wait(ticket(clock)))
+    await asyncio.sleep(0)
+    if first == "grant":
+        pool.release(worker, held, finished=True)
+        waiting.cancel()
+    else:
+        waiting.cancel()
+        pool.release(worker, held, finished=True)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (worker.in_flight, worker.work, pool.waiting) == (0, 0, 0)
+
+
+async def test_slot_that_goes_back_is_given_to_the_next() -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    held = ticket(clock)
+    worker = pool.try_admit(held)
+    assert worker is not None
+    leaving, next_ = (asyncio.create_task(pool.wait(ticket(clock))) for _ in range(2))
+    await asyncio.sleep(0)
+    pool.release(worker, held, finished=True)
+    leaving.cancel()
+    assert await next_ is worker
+    assert worker.in_flight == 1
+
+
+async def test_who_was_admitted_before_goes_first_and_is_not_refused() -> None:
+    clock = Clock()
+    pool = queue(clock, 1, capacity=1)
+    held = ticket(clock)
+    worker = pool.try_admit(held)
+    assert worker is not None
+    new = asyncio.create_task(pool.wait(ticket(clock)))
+    await asyncio.sleep(0)
+    again = asyncio.create_task(pool.wait(ticket(clock), (worker,)))
+    await asyncio.sleep(0)
+    pool.release(worker, held, finished=False)
+    assert await again is worker
+    assert not new.done()
+    new.cancel()
+
+
+async def test_processes_share_the_queue() -> None:
+    clock = Clock()
+    pool = queue(clock, 1, capacity=4, shares=2)
+    pool.workers[0].observe(Load(max_running=1, running=1))
+    pool.try_admit(ticket(clock))
+    waiting = [asyncio.create_task(pool.wait(ticket(clock))) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await pool.wait(ticket(clock))
+    for task in waiting:
+        task.cancel()
+
+
+async def test_slots_that_the_other_processes_leave_are_used() -> None:
+    clock = Clock()
+    pool = queue(clock, 8, shares=2)
+    worker = pool.workers[0]
+    for _ in range(5):  # each look shows what is unused still
+        while pool.try_admit(ticket(clock)) is not None:
+            pass
+        worker.observe(Load(max_running=8, running=worker.in_flight))
+    assert worker.in_flight == 8
+
+
+async def test_own_share_is_left_to_each_process() -> None:
+    clock = Clock()
+    pool = queue(clock, 8, shares=2)
+    pool.workers[0].observe(Load(max_running=8, running=8))
+    assert [pool.try_admit(ticket(clock)) is not None for _ in range(5)] == [True] * 4 + [False]
+
+
+async def test_cold_pool_waits_and_then_says_why() -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    worker = pool.workers[0]
+    worker.state, worker.reason = State.STARTING, "loading the model"
+    pool.changed()
+    waiting = asyncio.create_task(pool.wait(ticket(clock)))
+    await asyncio.sleep(0)
+    clock.now += 4
+    pool.expire()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    clock.now += 2
+    pool.expire()
+    with pytest.raises(Overloaded, match="loading the model") as caught:
+        await waiting
+    assert caught.value.code == "no_worker"
+    assert caught.value.retry_after
+    with pytest.raises(Overloaded):  # the next one is not kept waiting
+        await pool.wait(ticket(clock))
+    assert pool.waiting == 0
+
+
+async def test_pool_that_is_warm_again_starts_to_count_anew() -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    worker = pool.workers[0]
+    for state in (State.DOWN, State.READY, State.DOWN):
+        worker.state = state
+        pool.changed()
+        clock.now += 4
+    waiting = asyncio.create_task(pool.wait(ticket(clock)))
+    await asyncio.sleep(0)
+    pool.expire()
+    worker.state = State.READY
+    pool.changed()
+    assert await waiting is worker
+
+
+async def test_wait_estimate_is_zero_while_there_is_room() -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    assert pool.wait_estimate() == 0
+    pool.try_admit(ticket(clock))
+    assert pool.wait_estimate() >= LEAST
+
+
+async def test_refusal_tells_the_pace_of_the_work_and_not_of_the_idle_time() -> None:
+    clock = Clock()
+    pool = queue(clock, 1)
+    for _ in range(20):
+        mine = ticket(clock)
+        worker = pool.try_admit(mine)
+        assert worker is not None
+        clock.now += 2
+        pool.release(worker, mine, finished=True)
+        clock.now += 600
+    pool.try_admit(ticket(clock))
+    clock.now += 2
+    assert pool.wait_estimate() == pytest.approx(2, rel=0.2)

@@ -1,7 +1,7 @@
 """The bounded queue of one pool.
 
 A request is admitted as soon as a ready worker has a free slot; until then it waits here and not inside a worker,
-where nobody could still choose another one for it. First come, first served.
+where nobody could still choose another one for it. First come, first served; those whose worker was lost came first.
 """
 
 from __future__ import annotations
@@ -39,16 +39,20 @@ class PoolQueue:
         cold_wait: float,
         clock: Callable[[], float],
     ) -> None:
-        """``shares``: processes that share the workers' slots. ``cold_wait``: seconds to wait for a first worker."""
+        """``shares``: processes that share the workers' slots and ``capacity``, the requests that may wait.
+
+        ``cold_wait``: seconds to wait for a first worker.
+        """
         self.name = name
         self.workers = workers
         self._scheduler = scheduler
-        self._capacity = capacity
+        self._capacity = -(-capacity // shares)
         self._shares = shares
         self._cold_wait = cold_wait
         self._clock = clock
         self._waiting: deque[_Waiter] = deque()
         self._drain_rate = DrainRate()
+        self._running = 0
         self._cold_since: float | None = clock()
         self._ready: list[Worker] = []
 
@@ -72,6 +76,7 @@ class PoolQueue:
     def release(self, worker: Worker, ticket: Ticket, *, finished: bool) -> None:
         """Give the slot back. ``finished``: the request was answered, so that it counts for the drain rate."""
         worker.end(ticket)
+        self._running -= 1
         if finished:
             self._drain_rate.record(self._clock())
         if self._waiting:
@@ -101,28 +106,37 @@ class PoolQueue:
             return None
         worker = self._scheduler.pick(ticket, ready)
         worker.begin(ticket)
+        if not self._running:
+            self._drain_rate.resume(ticket.arrived)
+        self._running += 1
         return worker
 
     def _has_room(self, worker: Worker) -> bool:
-        slots = worker.load.max_running
+        load = worker.load
         if self._shares == 1:
-            return worker.in_flight < slots
-        unused = slots - worker.load.running - worker.load.waiting
-        return worker.in_flight < max(-(-slots // self._shares), unused)
+            return worker.in_flight < load.max_running
+        # Our share, or what we had plus our share of what nobody used: an idle neighbour's slots are not left empty.
+        unused = max(0, load.max_running - load.running - load.waiting)
+        share, spare = -(-load.max_running // self._shares), -(-unused // self._shares)
+        return worker.in_flight < min(load.max_running, max(share, worker.in_flight_then + spare))
 
     async def wait(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker:
         """As ``try_admit``, as soon as there is a slot.
 
+        A request with workers to avoid was admitted before: it goes ahead of the others, however many they are.
         Raises Overloaded when the queue is full or no worker is in sight, DeadlineExceeded when the wait was too long.
         """
         now = self._clock()
-        if len(self._waiting) >= self._capacity:
+        if len(self._waiting) >= self._capacity and not avoid:
             retry_after = self._drain_rate.retry_after(len(self._waiting), now)
             raise Overloaded(f"All workers of {self.name} are busy and the queue is full.", retry_after=retry_after)
         if self._cold_for() > self._cold_wait:
             raise self._no_worker()
         waiter = _Waiter(ticket, avoid)
-        self._waiting.append(waiter)
+        if avoid:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
         taken = False
         try:
             async with asyncio.timeout(ticket.deadline - now):

@@ -15,7 +15,6 @@ from headrace.wire.client import Answer, fetch
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 5.0
 _PATIENCE = 3
 """Looks in a row that may time out before a worker counts as down: busy is not dead."""
 
@@ -30,9 +29,19 @@ class _BareModels(msgspec.Struct):
 
 
 class Watch:
-    """Keeps ``worker.state`` and ``worker.load`` true. ``changed`` is called after each look that changed the state."""
+    """Keeps ``worker.state`` and ``worker.load`` true. ``changed`` is called after each look that changed either."""
 
-    def __init__(self, worker: Worker, interval: float, secret: HopSecret, changed: Callable[[Worker], None]) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        interval: float,
+        secret: HopSecret,
+        changed: Callable[[Worker], None],
+        *,
+        timeout: float = 5.0,
+    ) -> None:
+        """``interval`` lies between two looks; ``timeout`` is what a worker has to answer each question."""
+        self._timeout = timeout
         self._worker = worker
         self._interval = interval
         self._secret = secret
@@ -46,31 +55,34 @@ class Watch:
 
     async def look(self) -> None:
         """One look."""
+        known = self._worker.load
         try:
             state, reason = await (self._look_bare() if self._worker.bare else self._look_ops())
             self._missed = 0
         except ConnectError as error:
             state, reason = State.DOWN, str(error)
-        except (WireError, msgspec.MsgspecError) as error:
+        except (WireError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._missed += 1
             if self._missed < _PATIENCE:
                 return
             state, reason = State.DOWN, str(error)
-        self._set(state, reason)
+        self._set(state, reason, known)
 
     async def _look_ops(self) -> tuple[State, str]:
         origin = self._worker.ops_origin
         assert origin is not None
-        ready = await fetch(origin, "GET", "/readyz", timeout=_TIMEOUT)
-        answer = await fetch(origin, "GET", "/load", timeout=_TIMEOUT)
+        ready = await fetch(origin, "GET", "/readyz", timeout=self._timeout)
+        answer = await fetch(origin, "GET", "/load", timeout=self._timeout)
         if answer.status == 200:
-            self._worker.load = msgspec.json.decode(answer.body, type=Load)
-        return self._judge(ready)
+            self._worker.observe(msgspec.json.decode(answer.body, type=Load))
+        elif ready.status == 200:
+            return State.STARTING, f"/load answers {answer.status}"
+        return self._judge(ready, answer.status == 200)
 
-    def _judge(self, ready: Answer) -> tuple[State, str]:
+    def _judge(self, ready: Answer, loaded: bool) -> tuple[State, str]:
         worker = self._worker
         reason = ready.body.decode(errors="replace").strip()[:200]
-        if worker.load.draining:
+        if loaded and worker.load.draining:
             return State.DRAINING, reason
         if ready.status != 200:
             return State.STARTING, reason
@@ -81,21 +93,23 @@ class Watch:
     async def _look_bare(self) -> tuple[State, str]:
         worker = self._worker
         headers = [(b"authorization", b"Bearer " + self._secret.current)] if self._secret.required else []
-        answer = await fetch(worker.origin, "GET", "/v1/models", headers=headers, timeout=_TIMEOUT)
+        answer = await fetch(worker.origin, "GET", "/v1/models", headers=headers, timeout=self._timeout)
         if answer.status != 200:
             return State.STARTING, f"/v1/models answers {answer.status}"
         models = msgspec.json.decode(answer.body, type=_BareModels).data
-        worker.load = Load(models=tuple(ModelLoad(model.id, model.max_model_len) for model in models))
+        worker.observe(Load(models=tuple(ModelLoad(model.id, model.max_model_len) for model in models)))
         return (State.READY, "") if worker.model is not None else (State.MISNAMED, self._misnamed())
 
     def _misnamed(self) -> str:
         names = ", ".join(model.name for model in self._worker.load.models) or "nothing"
         return f"it serves {names}, not {self._worker.pool}"
 
-    def _set(self, state: State, reason: str) -> None:
+    def _set(self, state: State, reason: str, known: Load) -> None:
         worker = self._worker
         worker.reason = reason
         if state is not worker.state:
             log.info("worker", extra={"worker": worker.name, "pool": worker.pool, "state": state, "reason": reason})
             worker.state = state
+            self._changed(worker)
+        elif worker.load != known:
             self._changed(worker)
