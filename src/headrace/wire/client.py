@@ -316,9 +316,24 @@ def _split(url: str) -> tuple[str, int, str]:
     except ValueError:
         raise ConfigError(f"{url}: an upstream's address looks like http://host:port") from None
     host = parts.hostname
-    if parts.scheme != "http" or not host or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+    if (
+        parts.scheme != "http"
+        or not host
+        or not _is_host(host)
+        or "@" in parts.netloc
+        or parts.path.strip("/")
+        or parts.query
+    ):
         raise ConfigError(f"{url}: an upstream's address looks like http://host:port")
     return host, port, parts.netloc
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return not any(character.isspace() for character in name)
 
 
 def _is_hex(digits: bytes) -> bool:

@@ -15,9 +15,9 @@ def static_workers(specifications: Iterable[str]) -> list[Worker]:
     workers = [_worker(specification) for specification in specifications]
     seen: set[tuple[str, str]] = set()
     for worker in workers:
-        if (worker.pool, worker.url) in seen:
+        if (worker.pool, worker.name) in seen:
             raise ConfigError(f"the worker {worker.pool}={worker.url} is given twice")
-        seen.add((worker.pool, worker.url))
+        seen.add((worker.pool, worker.name))
     return workers
 
 
