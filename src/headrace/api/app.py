@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from headrace.api.access import Access
+from headrace.api.dialects.messages import DIALECT as ANTHROPIC
+from headrace.api.dialects.messages import CountTokensRequest, MessagesRequest
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
@@ -108,9 +110,18 @@ class ApiService:
         }
         for path, kind in kinds.items():
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, path)))
+        self._add_dialects(routes, access)
         routes.add("GET", "/v1/models", access.wrap("/v1/models", listing.all))
         routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))
         return routes
+
+    def _add_dialects(self, routes: Routes, access: Access) -> None:
+        """The endpoints that workers answer at another path."""
+        for path, kind, worker_path, dialect in (
+            ("/v1/messages", MessagesRequest, "/v1/chat/completions", ANTHROPIC),
+            ("/v1/messages/count_tokens", CountTokensRequest, "/tokenize", ANTHROPIC),
+        ):
+            routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))
 
     def _collect(self) -> None:
         self._metrics.log_dropped.value = self._writer.dropped

@@ -8,6 +8,7 @@ from headrace.openai.usage import Usage
 _MARK = b'"usage"'
 _NULL = b'"usage":null'
 _DATA = b"data:"
+_ERROR = b'data: {"error"'
 
 
 class StreamMeter:
@@ -25,7 +26,7 @@ class StreamMeter:
     def on_events(self, payload: bytes) -> bytes:
         if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):
             return self._read(payload)
-        if b'"error"' in payload and payload.startswith(b'data: {"error"'):
+        if b'"error"' in payload and (payload.startswith(_ERROR) or b"\n\n" + _ERROR in payload):
             self.failed = True
         return payload
 

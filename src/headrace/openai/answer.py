@@ -91,7 +91,7 @@ class ChatAnswer(Struct, gc=False):
     @property
     def name(self) -> str:
         """The id without the prefix that says what it is the id of."""
-        return self.id.rpartition("-")[2]
+        return self.id.removeprefix("chatcmpl-")
 
 
 _decoder = msgspec.json.Decoder(ChatAnswer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from headrace.errors import ApiError
 from headrace.wire import contract
 
@@ -11,9 +13,9 @@ class Dialect:
 
     __slots__ = ()
 
-    heartbeat = b": ping\n\n"
+    heartbeat: ClassVar = b": ping\n\n"
     """What a stream that is silent for long carries, so that no proxy on the way takes it for dead."""
-    id_header = contract.REQUEST_ID
+    id_header: ClassVar = contract.REQUEST_ID
     """The header that tells the client its request's id."""
 
     def error(self, error: ApiError) -> bytes:
