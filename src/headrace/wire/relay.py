@@ -128,6 +128,11 @@ class Relay:
         if not self._done.done():
             self._done.set_exception(error)
 
+    @property
+    def begun(self) -> bool:
+        """Whether bytes of the answer went to the client."""
+        return self._exchange.started
+
     def beat(self, now: float, interval: float) -> None:
         """Send the dialect's heartbeat if the stream has begun and was silent for ``interval`` seconds."""
         if self.first_event and not self.paused and now - self.last_event >= interval:
@@ -167,7 +172,10 @@ class Relay:
 
     def on_lost(self, error: WireError) -> None:
         self._connection = None
-        self.fail(error)
+        if _is_last(self._last_payload) and not self._done.done():
+            self._done.set_result(None)  # only the end of the body is missing, and nothing of the answer
+        else:
+            self.fail(error)
 
     # ---- inside ----
 
@@ -280,7 +288,7 @@ class RelayWatch:
 
     def check(self, now: float) -> None:
         for relay in list(self._relays):
-            if not relay.first_event and now > relay.deadline:
+            if now > relay.deadline and not relay.begun:
                 relay.fail(UpstreamTimeout("no answer before the deadline"))
             elif self._heartbeat is not None:
                 relay.beat(now, self._heartbeat)
