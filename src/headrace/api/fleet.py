@@ -62,7 +62,7 @@ class Router:
             if answer.status != 200:
                 raise WireError(f"/pools answers {answer.status}")
             pools = msgspec.json.decode(answer.body, type=_Pools).pools
-        except (WireError, msgspec.MsgspecError) as error:
+        except (WireError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             if self.reachable:
                 log.warning("router lost", extra={"router": self.origin.name, "error": str(error)})
             self.reachable = False
@@ -80,6 +80,7 @@ class Fleet:
         self.routers = [Router(url) for url in urls]
         self._headers = [(contract.SECRET, secret.current)] if secret.required else []
         self._pools: dict[str, PoolView] = {}
+        self._turn = 0
         self._known = False
         """Whether any router ever told its pools: before that, "no such model" would be a guess."""
 
@@ -109,17 +110,21 @@ class Fleet:
         return sorted(self._pools.values(), key=lambda pool: pool.name)
 
     def order(self, pool: str, prefix: bytes) -> list[Router]:
-        """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge."""
+        """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge.
+
+        A prompt too short to have a prefix can go to any of them.
+        """
         if len(self.routers) == 1:
             return self.routers
-        key = pool.encode() + prefix[:16]
+        self._turn += 1
+        key = pool.encode() + prefix[:16] if prefix else b"%d" % self._turn
         routers = [router for router in self.routers if router.reachable] or self.routers
         return sorted(routers, key=lambda router: xxh3_64_intdigest(key, router.seed), reverse=True)
 
     async def _look(self) -> None:
         await asyncio.gather(*(router.look(self._headers) for router in self.routers))
         merged: dict[str, PoolView] = {}
-        for router in self.routers:
+        for router in [router for router in self.routers if router.reachable] or self.routers:
             for name, pool in router.pools.items():
                 if name not in merged or (pool.ready and not merged[name].ready):
                     merged[name] = pool

@@ -10,12 +10,21 @@ from headrace.api.access import request_id
 from headrace.api.fleet import Fleet, Router
 from headrace.api.meter import StreamMeter
 from headrace.api.record import Record, milliseconds
-from headrace.errors import BadGateway, DeadlineExceeded, Overloaded, UpstreamTimeout, WireError
+from headrace.errors import (
+    BadGateway,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Overloaded,
+    ProtocolError,
+    UpstreamTimeout,
+    WireError,
+)
 from headrace.openai import usage
 from headrace.openai.translator import Translator
 from headrace.openai.usage import Usage
 from headrace.wire import contract
-from headrace.wire.client import Answer
+from headrace.wire.client import Answer, Connection
 from headrace.wire.dialect import Dialect
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.relay import Relay, RelayWatch, content_type
@@ -62,6 +71,8 @@ class Forwarder:
             raise BadGateway("The answer broke off in the middle; send the request again.", code="stream_lost")
         if isinstance(error, UpstreamTimeout):
             raise DeadlineExceeded(f"No answer within {self._timeout:g} s.")
+        if isinstance(error, ProtocolError):
+            raise BadGateway("The answer from inside the platform makes no sense; tell its administrator.")
         raise Overloaded("No router can be reached; try again.", code="no_router", retry_after=2)
 
     async def _through(self, router: Router, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
@@ -81,10 +92,14 @@ class Forwarder:
         )
         self.watch.add(relay)
         try:
-            connection = router.origin.take() or await router.origin.connect()
-            answer = await relay.run(
-                connection, b"%b%b\r\n%b" % (shipment.head, router.origin.host_line, shipment.body)
-            )
+            connection = router.origin.take() or await _connect(router)
+            request = b"%b%b\r\n%b" % (shipment.head, router.origin.host_line, shipment.body)
+            try:
+                answer = await relay.run(connection, request)
+            except ConnectionLost as lost:
+                if not lost.stale:
+                    raise
+                answer = await relay.again(await _connect(router), request)
         finally:
             self.watch.discard(relay)
             record.client_stall_ms = milliseconds(relay.stalled)
@@ -99,6 +114,10 @@ class Forwarder:
         head = answer.head
         headers = [content_type(head), *_headers(head, shipment, record, exchange.dialect)]
         body = answer.body
+        if answer.status == 401:
+            raise BadGateway(
+                "The platform's own services do not accept each other; tell its administrator.", code="hop_refused"
+            )
         if answer.status != 200:
             body = exchange.dialect.passed_error(answer.status, body)
             retry_after = head.header(b"retry-after")
@@ -114,6 +133,14 @@ class Forwarder:
         return found.usage if found is not None else None
 
 
+async def _connect(router: Router) -> Connection:
+    """A fresh connection. Raises ConnectError, also where it takes too long: another router may be quicker."""
+    try:
+        return await router.origin.connect()
+    except UpstreamTimeout as error:
+        raise ConnectError(str(error)) from None
+
+
 def _through_both(meter: StreamMeter, translator: Translator) -> Callable[[bytes], bytes]:
     """Metered as the worker wrote it, then translated."""
     return lambda events: translator.on_events(meter.on_events(events))
@@ -127,7 +154,7 @@ def _headers(head: ResponseHead, shipment: Shipment, record: Record, dialect: Di
     record.worker = worker.decode("latin-1")
     record.queue_ms = int(queued) if queued.isdigit() else 0
     record.attempts = int(attempts) if attempts.isdigit() else 0
-    if shipment.admin:
+    if shipment.admin and worker:
         return [
             request_id(record, dialect),
             (contract.WORKER, worker),

@@ -24,10 +24,10 @@ class StreamMeter:
         self._wanted = wanted
 
     def on_events(self, payload: bytes) -> bytes:
-        if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):
-            return self._read(payload)
         if b'"error"' in payload and (payload.startswith(_ERROR) or b"\n\n" + _ERROR in payload):
             self.failed = True
+        if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):
+            return self._read(payload)
         return payload
 
     def _read(self, payload: bytes) -> bytes:
