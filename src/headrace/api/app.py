@@ -11,6 +11,7 @@ import msgspec
 from headrace.api.access import Access
 from headrace.api.dialects.messages import DIALECT as ANTHROPIC
 from headrace.api.dialects.messages import CountTokensRequest, MessagesRequest
+from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
@@ -30,6 +31,7 @@ from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
+from headrace.wire.dialect import OPENAI
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 
@@ -119,6 +121,7 @@ class ApiService:
         """The endpoints that workers answer at another path."""
         for path, kind, worker_path, dialect in (
             ("/v1/messages", MessagesRequest, "/v1/chat/completions", ANTHROPIC),
+            ("/v1/responses", ResponsesRequest, "/v1/chat/completions", OPENAI),
             ("/v1/messages/count_tokens", CountTokensRequest, "/tokenize", ANTHROPIC),
         ):
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))

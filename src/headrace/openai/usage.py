@@ -10,12 +10,17 @@ class PromptDetails(Struct, gc=False):
     cached_tokens: int | None = None
 
 
+class CompletionDetails(Struct, gc=False):
+    reasoning_tokens: int | None = None
+
+
 class Usage(Struct, gc=False):
     """Token counts as the engine tells them."""
 
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
 
     @property
     def output(self) -> int:
@@ -27,6 +32,12 @@ class Usage(Struct, gc=False):
         """Prompt tokens that came from a cache."""
         details = self.prompt_tokens_details
         return 0 if details is None else details.cached_tokens or 0
+
+    @property
+    def reasoning(self) -> int:
+        """Tokens among ``output`` that were not meant for the reader."""
+        details = self.completion_tokens_details
+        return 0 if details is None else details.reasoning_tokens or 0
 
 
 class Answer(Struct, gc=False):

@@ -1,0 +1,148 @@
+"""``POST /v1/responses``: from OpenAI's newer request to a chat completion's. Nothing is stored."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from msgspec import to_builtins
+
+from headrace.api.dialects.extras import engine_extras
+from headrace.api.dialects.items import Items
+from headrace.api.dialects.response_answer import ResponseTranslator
+from headrace.errors import InvalidRequest
+from headrace.openai import responses
+from headrace.openai.chat import ChatRequest
+from headrace.openai.document import Document, convert, decode
+from headrace.openai.response import Settings
+from headrace.openai.responses import Format, ResponsesFields, Tool
+from headrace.openai.rules import Rules
+
+_REFUSED = ("conversation", "prompt", "moderation", "context_management")
+_IGNORED = (
+    *("access_programs", "background_options", "image", "prompt_cache_key", "prompt_cache_options"),
+    *("prompt_cache_retention", "service_tier"),
+)
+_LOGPROBS = "message.output_text.logprobs"
+
+
+class ResponsesRequest(ChatRequest):
+    """A chat completion that was asked for as a response."""
+
+    __slots__ = ("_items",)
+    _items: Items
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        source = decode(body)
+        fields = convert(source, ResponsesFields, responses.CHOICES)
+        _refuse_state(fields)
+        items = Items(fields.instructions, fields.input)
+        document = engine_extras(source, fields, refused=_REFUSED, ignored=_IGNORED)
+        document |= {"model": fields.model, "messages": items.messages, "stream": fields.stream is True}
+        document |= {name: value for name, value in _settings(fields).items() if value is not None}
+        request = cls(document)
+        request._items = items
+        request.translator = ResponseTranslator(_echo(fields))
+        return request
+
+    @property
+    def wants_usage(self) -> bool:
+        return True  # the translator's: it goes into the last event
+
+    def check(self, rules: Rules) -> None:
+        self._items.check(rules)
+        super().check(rules)
+
+
+def _refuse_state(fields: ResponsesFields) -> None:
+    """Raises InvalidRequest for what needs a memory."""
+    if fields.previous_response_id is not None:
+        raise InvalidRequest(
+            "previous_response_id: responses are not stored here; send the whole conversation as input.",
+            param="previous_response_id",
+        )
+    if fields.store:
+        raise InvalidRequest("store: responses are not stored here; send false or leave it out.", param="store")
+    if fields.background:
+        raise InvalidRequest("background: is not supported here; send false or leave it out.", param="background")
+    if fields.truncation == "auto":
+        raise InvalidRequest("truncation: must be disabled: nothing is cut off here.", param="truncation")
+
+
+def _settings(fields: ResponsesFields) -> Document:
+    wants_logprobs = bool(fields.top_logprobs) or _LOGPROBS in (fields.include or ())
+    tools = [_tool(f"tools[{index}]", tool) for index, tool in enumerate(fields.tools or ())]
+    return {
+        "max_completion_tokens": fields.max_output_tokens,
+        "temperature": fields.temperature,
+        "top_p": fields.top_p,
+        "logprobs": wants_logprobs or None,
+        "top_logprobs": fields.top_logprobs or None,
+        "tools": tools or None,
+        "tool_choice": _tool_choice(fields) if tools else None,
+        "parallel_tool_calls": fields.parallel_tool_calls if tools else None,
+        "response_format": _response_format(fields.text.format if fields.text is not None else None),
+        "reasoning_effort": fields.reasoning.effort if fields.reasoning is not None else None,
+        "user": fields.safety_identifier or fields.user,
+    }
+
+
+def _tool(path: str, tool: Tool) -> dict[str, Any]:
+    if tool.type != "function":
+        raise InvalidRequest(
+            f"{path}.type: must be function; tools that the server runs, like {tool.type[:64]!r}, are not offered.",
+            param=f"{path}.type",
+        )
+    if tool.name is None:
+        raise InvalidRequest(f"{path}.name: is required.", param=f"{path}.name")
+    function = {name: value for name, value in to_builtins(tool).items() if name != "type" and value is not None}
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(fields: ResponsesFields) -> str | dict[str, Any] | None:
+    choice = fields.tool_choice
+    if choice is None or isinstance(choice, str):
+        return choice
+    if choice.type != "function" or choice.name is None:
+        raise InvalidRequest(
+            'tool_choice: must be none, auto, required or {"type": "function", "name": ...}.', param="tool_choice"
+        )
+    return {"type": "function", "function": {"name": choice.name}}
+
+
+def _response_format(form: Format | None) -> dict[str, Any] | None:
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return {"type": "json_object"}
+    for name in ("name", "schema"):
+        if getattr(form, name) is None:
+            raise InvalidRequest(f"text.format.{name}: is required.", param=f"text.format.{name}")
+    schema = {name: value for name, value in to_builtins(form).items() if name != "type" and value is not None}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _echo(fields: ResponsesFields) -> Settings:
+    text = to_builtins(fields.text) if fields.text is not None else {}
+    form = fields.text.format if fields.text is not None else None
+    reasoning = fields.reasoning or responses.Reasoning()
+    return Settings(
+        instructions=fields.instructions,
+        max_output_tokens=fields.max_output_tokens,
+        max_tool_calls=fields.max_tool_calls,
+        metadata=fields.metadata or {},
+        parallel_tool_calls=fields.parallel_tool_calls is not False,
+        reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
+        temperature=fields.temperature,
+        text={**text, "format": _plain(form) if form is not None else {"type": "text"}},
+        tool_choice=to_builtins(fields.tool_choice) or "auto",
+        tools=[_plain(tool) for tool in fields.tools or ()],
+        top_logprobs=fields.top_logprobs,
+        top_p=fields.top_p,
+        user=fields.user,
+        safety_identifier=fields.safety_identifier,
+    )
+
+
+def _plain(value: Tool | Format) -> dict[str, Any]:
+    return {name: field for name, field in to_builtins(value).items() if field is not None}
