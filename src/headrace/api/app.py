@@ -21,10 +21,14 @@ from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog
 from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.chat import ChatRequest
+from headrace.openai.classify import ClassifyRequest
 from headrace.openai.completion import CompletionRequest
 from headrace.openai.embedding import EmbeddingRequest
+from headrace.openai.moderation import ModerationRequest
 from headrace.openai.request import Request
+from headrace.openai.rerank import RerankRequest
 from headrace.openai.rules import Rules
+from headrace.openai.score import ScoreRequest
 from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
@@ -109,6 +113,8 @@ class ApiService:
             "/v1/embeddings": EmbeddingRequest,
             "/tokenize": TokenizeRequest,
             "/detokenize": DetokenizeRequest,
+            "/v1/rerank": RerankRequest,
+            "/v1/score": ScoreRequest,
         }
         for path, kind in kinds.items():
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, path)))
@@ -122,6 +128,8 @@ class ApiService:
         for path, kind, worker_path, dialect in (
             ("/v1/messages", MessagesRequest, "/v1/chat/completions", ANTHROPIC),
             ("/v1/responses", ResponsesRequest, "/v1/chat/completions", OPENAI),
+            ("/v1/classify", ClassifyRequest, "/classify", OPENAI),
+            ("/v1/moderations", ModerationRequest, "/classify", OPENAI),
             ("/v1/messages/count_tokens", CountTokensRequest, "/tokenize", ANTHROPIC),
         ):
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))

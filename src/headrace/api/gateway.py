@@ -74,7 +74,7 @@ class Gateway:
     def _pool(self, request: AnyRequest, principal: Principal) -> PoolView:
         """The pool of the request's model. A model that the key may not use does not exist for it."""
         self._fleet.demand()
-        pool = self._fleet.pool(request.model)
+        pool = self._fleet.pool(request.model or self._only_model(request, principal))
         if pool is None or not principal.allows(pool.name):
             raise no_such_model(request.model, self._fleet, principal)
         wanted = request.served_by
@@ -86,6 +86,17 @@ class Gateway:
                 code="wrong_modality",
             )
         return pool
+
+    def _only_model(self, request: AnyRequest, principal: Principal) -> str:
+        """The model of a request that need not name one."""
+        names = [
+            pool.name
+            for pool in self._fleet.pools()
+            if pool.modality in request.served_by and principal.allows(pool.name)
+        ]
+        if len(names) != 1:
+            raise InvalidRequest(f"model: is required. Models for you: {', '.join(names) or 'none'}.", param="model")
+        return names[0]
 
     def _pack(
         self,
