@@ -110,11 +110,11 @@ async def told(ring: Keyring, key: str) -> str:
 
 
 async def test_a_key_names_its_owner(home: Home) -> None:
-    key = home.key(scopes=[INFERENCE, ADMIN], models=["small"], limits={"rpm": 5})
+    key = home.key(scopes=[INFERENCE, ADMIN], models=["small"], limits={"concurrency": 5})
     ring = await home.started()
     principal = await ring.authenticate(bearer(key))
     assert principal.key_id == key.split("-")[1]
-    assert (principal.tenant, principal.admin, principal.limits) == (home.tenant, True, {"rpm": 5})
+    assert (principal.tenant, principal.admin, principal.limits) == (home.tenant, True, {"concurrency": 5})
     assert principal.scopes == {INFERENCE, ADMIN}
     assert principal.models == frozenset({"small"})
 

@@ -67,13 +67,13 @@ def test_a_key_is_kept_without_its_text(store: KeyStore, tenant: str, tmp_path: 
         "ci",
         scopes=[INFERENCE],
         models=["small"],
-        limits={"rpm": 5},
+        limits={"concurrency": 5},
         expires_at=1_900_000_000.0,
         actor="test",
     )
     assert store.keys(tenant) == [key]
     assert store.keys("other") == []
-    assert (key.models, key.limits, key.expires_at) == (["small"], {"rpm": 5}, 1_900_000_000.0)
+    assert (key.models, key.limits, key.expires_at) == (["small"], {"concurrency": 5}, 1_900_000_000.0)
     files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert text.rpartition("-")[2].encode() not in files
     assert key.digest in files

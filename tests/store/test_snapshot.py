@@ -15,7 +15,7 @@ NOW = 1_800_000_000.0
 
 
 def key(text: str, pepper: Pepper, **fields: Any) -> Key:
-    values = {"id": "k", "tenant": "t", "name": "n", "scopes": ["inference"], "created_at": NOW, "limits": {"rpm": 5}}
+    values = {"id": "k", "tenant": "t", "name": "n", "scopes": ["inference"], "created_at": NOW, "limits": {"concurrency": 5}}
     return Key(**{**values, "digest": pepper.digest(text.encode()), **fields})
 
 
@@ -24,7 +24,7 @@ def test_a_key_is_found_by_its_digest(pepper: Pepper) -> None:
     first, second = snapshot.find(pepper.digest(b"a")), snapshot.find(pepper.digest(b"b"))
     assert first is not None
     assert second is not None
-    assert (first.principal.key_id, first.principal.admin, first.principal.limits) == ("1", False, {"rpm": 5})
+    assert (first.principal.key_id, first.principal.admin, first.principal.limits) == ("1", False, {"concurrency": 5})
     assert (second.principal.key_id, second.principal.admin) == ("2", True)
     assert first.principal.allows("anything")
     assert second.principal.allows("m")

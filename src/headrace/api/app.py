@@ -16,6 +16,7 @@ from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
 from headrace.api.keys import Keyring
+from headrace.api.limits import Limits
 from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog
@@ -33,6 +34,7 @@ from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
+from headrace.store.limits.memory import MemoryLimiter
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
 from headrace.wire.dialect import OPENAI
@@ -69,7 +71,10 @@ class ApiService:
         self._keys = Keyring(self._store, home() / "keys.snapshot")
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet, settings.first_event_timeout)
-        self._gateway = Gateway(self._keys, self._fleet, self._forwarder, secret, Rules(), settings.first_event_timeout)
+        limits = Limits(MemoryLimiter(share=settings.processes), self._metrics)
+        self._gateway = Gateway(
+            self._keys, self._fleet, self._forwarder, limits, secret, Rules(), settings.first_event_timeout
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self.routes = self._routes(Access(AccessLog(self._writer), self._metrics))

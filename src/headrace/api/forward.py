@@ -48,6 +48,10 @@ class Shipment:
     translator: Translator | None
     admin: bool
     """Show which worker answered."""
+    usage: Usage | None = None
+    """What the answer told; set also where the client left before its end."""
+    events: int = 0
+    """Events of the stream that went by."""
 
 
 class Forwarder:
@@ -102,6 +106,7 @@ class Forwarder:
                 answer = await relay.again(await _connect(router), request)
         finally:
             self.watch.discard(relay)
+            shipment.usage, shipment.events = meter.usage, meter.events
             record.client_stall_ms = milliseconds(relay.stalled)
         if answer is not None:
             return self._respond(exchange, shipment, record, answer)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from headrace.api import prefix
 from headrace.api.access import Endpoint
-from headrace.api.cost import Estimator
+from headrace.api.cost import Cost, Estimator
 from headrace.api.fleet import Fleet, PoolView
 from headrace.api.forward import Forwarder, Shipment
 from headrace.api.keys import Keyring
+from headrace.api.limits import Limits
 from headrace.api.listing import no_such_model
 from headrace.api.record import Record
 from headrace.errors import InvalidRequest
@@ -37,11 +39,19 @@ class Gateway:
     """The endpoints that reach a worker."""
 
     def __init__(
-        self, keys: Keyring, fleet: Fleet, forwarder: Forwarder, secret: HopSecret, rules: Rules, timeout: float
+        self,
+        keys: Keyring,
+        fleet: Fleet,
+        forwarder: Forwarder,
+        limits: Limits,
+        secret: HopSecret,
+        rules: Rules,
+        timeout: float,
     ) -> None:
         self._keys = keys
         self._fleet = fleet
         self._forwarder = forwarder
+        self._limits = limits
         self._rules = rules
         self._estimator = Estimator()
         self._fixed_lines = b"content-type: application/json\r\n%b: %d\r\n" % (contract.DEADLINE, timeout * 1000)
@@ -64,12 +74,39 @@ class Gateway:
             request.check(self._rules)
             record.stream = isinstance(request, GenerationRequest) and request.stream
             text = prefix.prompt_text(request)
-            shipment = self._pack(request_line, exchange, request, text, principal, record)
-            used = await self._forwarder.send(exchange, shipment, record)
-            if used is not None:
-                self._account(request, text, record, used)
+            cost = self._weigh(request, text)
+            shipment = self._pack(request_line, exchange, request, text, cost, principal, record)
+            lease = None
+            if principal.subjects:
+                lease = await self._limits.admit(exchange, principal.subjects, cost, request)
+            failed = True
+            try:
+                used = await self._forwarder.send(exchange, shipment, record)
+                failed = (record.status or exchange.status) >= 500
+                if used is not None:
+                    self._account(request, text, record, used)
+                elif exchange.status == 200 and not failed:
+                    _estimate(request, cost, shipment.events or cost.output, record)
+            except asyncio.CancelledError:
+                failed = False
+                if shipment.usage is not None:
+                    self._account(request, text, record, shipment.usage)
+                else:
+                    _estimate(request, cost, shipment.events, record)
+                raise
+            finally:
+                if lease is not None:
+                    lease.settle(0 if failed else record.prompt_tokens + record.completion_tokens, counts=not failed)
 
         return serve
+
+    def _weigh(self, request: AnyRequest, text: prefix.PromptText) -> Cost:
+        """What the request will probably use."""
+        if not isinstance(request, GenerationRequest):
+            return self._estimator.estimate(request.model, len(text.data), sequences=0)
+        return self._estimator.estimate(
+            request.model, len(text.data), media=text.media, sequences=request.n, output_cap=request.output_cap
+        )
 
     def _pool(self, request: AnyRequest, principal: Principal) -> PoolView:
         """The pool of the request's model. A model that the key may not use does not exist for it."""
@@ -104,18 +141,13 @@ class Gateway:
         exchange: Exchange,
         request: AnyRequest,
         text: prefix.PromptText,
+        cost: Cost,
         principal: Principal,
         record: Record,
     ) -> Shipment:
-        size = len(text.data)
         blocks, wants_usage = b"", False
         if isinstance(request, GenerationRequest):
             blocks, wants_usage = prefix.header("", "", text.data), request.wants_usage
-            cost = self._estimator.estimate(
-                record.model, size, media=text.media, sequences=request.n, output_cap=request.output_cap
-            )
-        else:
-            cost = self._estimator.estimate(record.model, size, sequences=0)
         body = request.encode(record.model)
         traceparent = exchange.request.headers.get(contract.TRACEPARENT)
         head = _HEAD % (
@@ -140,3 +172,9 @@ class Gateway:
             self._estimator.learn(
                 record.model, len(text.data), used.prompt_tokens, sequences=sequences, output_tokens=used.output
             )
+
+
+def _estimate(request: AnyRequest, cost: Cost, output: int, record: Record) -> None:
+    """Note what was used where no worker told it; what no model answers uses nothing."""
+    if request.served_by:
+        record.prompt_tokens, record.completion_tokens = cost.prompt, output

@@ -14,16 +14,19 @@ _ERROR = b'data: {"error"'
 class StreamMeter:
     """``on_events`` is a ``Relay``'s: it takes whole events and gives what the client gets."""
 
-    __slots__ = ("_wanted", "failed", "usage")
+    __slots__ = ("_wanted", "events", "failed", "usage")
 
     def __init__(self, wanted: bool) -> None:
         """``wanted``: the client asked for the usage event."""
         self.usage: Usage | None = None
+        self.events = 0
+        """Events that went by: about one for each token."""
         self.failed = False
         """An error event went by."""
         self._wanted = wanted
 
     def on_events(self, payload: bytes) -> bytes:
+        self.events += payload.count(_DATA)
         if b'"error"' in payload and (payload.startswith(_ERROR) or b"\n\n" + _ERROR in payload):
             self.failed = True
         if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):

@@ -25,6 +25,12 @@ class ApiMetrics:
             ITL_BUCKETS,
         )
         self.tokens = registry.counter("llm_api_tokens_total", "Tokens of finished requests.", ["model", "kind"])
+        self.limited = registry.counter("llm_api_limited_total", "Requests that a limit refused.", ["owner", "limit"])
+        self.limits_fallback = registry.gauge(
+            "llm_api_limits_fallback",
+            "1 while Redis does not answer and limits are applied in local shares.",
+            merge="max",
+        ).only
         self.in_flight = registry.gauge("llm_api_in_flight", "Requests that are being answered.").only
         self.log_dropped = registry.counter(
             "llm_api_log_lines_dropped_total", "Access lines that nobody took in time."

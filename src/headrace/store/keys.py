@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from headrace.errors import ConfigError, InvalidRequest, NotFound
 from headrace.store.database import Database, default_url
+from headrace.store.limits import quota
 from headrace.store.schema import AuditRow, KeyRow, StateRow, TenantRow
 from headrace.store.secret import MAX_KEY, Pepper, id_of, load_pepper, new_id, new_key
 
@@ -51,6 +52,8 @@ class Key(Struct, frozen=True):
     previous_digest: bytes | None = None
     """The hash from before the last rotation, valid until ``previous_until``."""
     previous_until: float | None = None
+    tenant_limits: dict[str, Any] = {}
+    """Only known of ``KeyStore.current``'s keys."""
 
 
 class KeyStore:
@@ -97,6 +100,7 @@ class KeyStore:
 
     def create_tenant(self, name: str, *, limits: dict[str, Any] | None = None, actor: str) -> Tenant:
         _check_name(name)
+        quota.check(limits or {})
         with self._database.write() as session:
             self._change(session)
             if session.scalars(select(TenantRow.id).where(TenantRow.name == name)).first() is not None:
@@ -181,7 +185,9 @@ class KeyStore:
         )
         with self._database.read() as session:
             revision = self._state(session).revision
-            return revision, [_key(row) for row in session.scalars(query)]
+            rows = session.scalars(query).all()
+            limits = {row.id: row.limits for row in session.scalars(select(TenantRow))}
+            return revision, [_key(row, limits[row.tenant_id]) for row in rows]
 
     def close(self) -> None:
         self._database.close()
@@ -212,6 +218,7 @@ class KeyStore:
 
     def _check(self, row: KeyRow) -> None:
         _check_name(row.name)
+        quota.check(row.limits)
         unknown = [scope for scope in row.scopes if scope not in SCOPES]
         if unknown or not row.scopes:
             raise InvalidRequest(f"scopes: must be some of {', '.join(SCOPES)}.", param="scopes")
@@ -257,7 +264,7 @@ def _tenant(row: TenantRow) -> Tenant:
     return Tenant(row.id, row.name, row.limits, row.created_at)
 
 
-def _key(row: KeyRow) -> Key:
+def _key(row: KeyRow, tenant_limits: dict[str, Any] | None = None) -> Key:
     return Key(
         id=row.id,
         tenant=row.tenant_id,
@@ -271,4 +278,5 @@ def _key(row: KeyRow) -> Key:
         revoked_at=row.revoked_at,
         previous_digest=row.previous_digest,
         previous_until=row.previous_until,
+        tenant_limits=tenant_limits or {},
     )

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from headrace.errors import StoreError
 from headrace.store.keys import ADMIN, Key
+from headrace.store.limits.quota import Subject, subject
 from headrace.store.secret import Pepper
 
 MAX_AGE = 24 * 3600.0
@@ -35,6 +36,8 @@ class Principal(Struct, frozen=True):
     """Names that may be used; None for all."""
     limits: dict[str, Any]
     admin: bool
+    subjects: tuple[Subject, ...] = ()
+    """The key and the tenant, as far as they are limited."""
 
     def allows(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -60,8 +63,11 @@ class Snapshot:
     def __init__(self, revision: int, keys: Iterable[Key]) -> None:
         self.revision = revision
         self.keys = tuple(keys)
+        tenants = {key.tenant: subject("tenant", key.tenant, key.tenant, key.tenant_limits) for key in self.keys}
         self._credentials = {
-            credential.digest[:_HANDLE]: credential for key in self.keys for credential in _credentials(key)
+            credential.digest[:_HANDLE]: credential
+            for key in self.keys
+            for credential in _credentials(key, tenants[key.tenant])
         }
 
     def __len__(self) -> int:
@@ -118,7 +124,8 @@ def load(path: Path, pepper: Pepper, now: float) -> tuple[Snapshot, float]:
     return Snapshot(file.revision, file.keys), file.saved_at
 
 
-def _credentials(key: Key) -> Iterable[Credential]:
+def _credentials(key: Key, tenant: Subject | None) -> Iterable[Credential]:
+    limited = (subject("key", key.id, key.tenant, key.limits), tenant)
     principal = Principal(
         key_id=key.id,
         key_name=key.name,
@@ -127,6 +134,7 @@ def _credentials(key: Key) -> Iterable[Credential]:
         models=None if key.models is None else frozenset(key.models),
         limits=key.limits,
         admin=ADMIN in key.scopes,
+        subjects=tuple(one for one in limited if one is not None),
     )
     expires = math.inf if key.expires_at is None else key.expires_at
     revoked = key.revoked_at is not None

@@ -51,6 +51,7 @@ class Exchange:
         "bytes_sent",
         "dialect",
         "finished",
+        "lines",
         "on_writable",
         "request",
         "status",
@@ -63,6 +64,8 @@ class Exchange:
         """The status that was sent; 0 until then."""
         self.finished = False
         self.bytes_sent = 0
+        self.lines = b""
+        """Header lines, each with its line end, that the answer gets whoever writes it."""
         self.dialect: Dialect = OPENAI
         """The form in which the client is told of errors."""
         self.streaming_events = False
@@ -160,7 +163,7 @@ class Exchange:
         if self.started:
             raise RuntimeError("an answer was started twice")
         self.status = status
-        head = [_STATUS_LINES[status], self._connection.date_line]
+        head = [_STATUS_LINES[status], self._connection.date_line, self.lines]
         for name, value in headers:
             head += (name, b": ", value, b"\r\n")
         if not self._connection.keep_alive:

@@ -1,0 +1,94 @@
+"""Limits in the memory of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.store.limits.account import Account
+from headrace.store.limits.limiter import Clock, Lease, Refusal, Standing, epoch_clock, standing
+from headrace.store.limits.quota import Subject
+
+
+class MemoryLimiter:
+    """A ``Limiter``. Where ``share`` processes have one each, each enforces that part of every limit.
+
+    A request that is larger than its part passes when nothing else was used.
+    """
+
+    def __init__(self, *, share: int = 1, clock: Clock | None = None, accounts: int = 100_000) -> None:
+        """``accounts`` are kept at most: those at rest go first, then the oldest with nothing running."""
+        self.share = share
+        self._clock = clock or epoch_clock()
+        self._limit = accounts
+        self._accounts: dict[str, Account] = {}
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
+        now = self._clock()
+        accounts: list[Account] = []
+        for subject in subjects:
+            account = self._accounts.get(subject.name)
+            if account is None or account.subject is not subject:
+                account = self._open(subject, now)
+            if not account.admit(now, tokens):
+                for taken in accounts:
+                    taken.settle(now, taken.number, tokens, 0, False)
+                return self._refuse(subjects, now, tokens)
+            accounts.append(account)
+        return _MemoryLease(self._clock, now, accounts, tokens)
+
+    def _refuse(self, subjects: Sequence[Subject], now: int, tokens: int) -> Refusal:
+        accounts = [self._open(subject, now) for subject in subjects]
+        waits = [account.wait(now, tokens) for account in accounts]
+        refuser = max(range(len(waits)), key=lambda index: waits[index][0])
+        wait, limit = waits[refuser]
+        return Refusal(subjects[refuser], limit, wait, *_standings(accounts, now))
+
+    def _open(self, subject: Subject, now: int) -> Account:
+        account = self._accounts.get(subject.name)
+        if account is None:
+            if len(self._accounts) >= self._limit:
+                self._evict(now)
+            account = self._accounts[subject.name] = Account(subject, self.share)
+        elif account.subject is not subject:
+            account.bind(subject, self.share)
+        return account
+
+    def _evict(self, now: int) -> None:
+        for name in [name for name, account in self._accounts.items() if account.at_rest(now)]:
+            del self._accounts[name]
+        if len(self._accounts) >= self._limit:
+            idle = next((name for name, account in self._accounts.items() if not account.running), None)
+            if idle is not None:
+                del self._accounts[idle]
+
+
+class _MemoryLease:
+    """A ``Lease``. It dies with its process, so that a crash leaks nothing."""
+
+    __slots__ = ("_accounts", "_clock", "_numbers", "_reserved", "requests", "tokens")
+
+    def __init__(self, clock: Clock, now: int, accounts: list[Account], reserved: int) -> None:
+        self._clock = clock
+        self._accounts = accounts
+        self._numbers = [account.number for account in accounts]
+        self._reserved = reserved
+        self.requests, self.tokens = _standings(accounts, now)
+
+    def settle(self, tokens: int, *, counts: bool = True) -> None:
+        now = self._clock()
+        for account, number in zip(self._accounts, self._numbers, strict=True):
+            account.settle(now, number, self._reserved, tokens, counts)
+
+
+def _standings(accounts: list[Account], now: int) -> tuple[Standing | None, Standing | None]:
+    """Of requests and of tokens."""
+    requests = tokens = None
+    for account in accounts:
+        if account.request_limit:
+            requests = standing(requests, account.request_limit, account.requests.tat - now)
+        if account.token_limit:
+            tokens = standing(tokens, account.token_limit, account.tokens.tat - now)
+    return requests, tokens

@@ -1,0 +1,215 @@
+"""Limits in Redis or Valkey, for many processes: one script, so one atomic round trip, for all limits of a request.
+
+A subject has a state (buckets and budgets, packed) and a sorted set of leases by expiry. Their keys carry the tenant
+as the hash tag, so that a request's keys lie in one slot. The clock is the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from headrace.errors import ConfigError, StoreError
+from headrace.store.limits.budget import month
+from headrace.store.limits.limiter import SECOND, Clock, Lease, Refusal, Standing, epoch_clock, standing
+from headrace.store.limits.quota import MINUTE, Subject
+
+_LEASE = 30 * SECOND
+_CHUNK = 500  # leases that one script renews
+_CONNECTIONS = 32
+_LIMITS = ("", "requests_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day", "tokens_per_month")
+_NAMESPACE = "headrace:limits:1"  # of this form of the states
+
+_log = logging.getLogger(__name__)
+
+Script = Callable[..., Awaitable[Any]]
+
+
+class RedisLimiter:
+    """A ``Limiter`` whose ``reserve`` raises StoreError where the server does not answer."""
+
+    def __init__(self, url: str, *, timeout: float = 0.5, clock: Clock | None = None) -> None:
+        """``timeout`` (seconds) is for a connection and an answer each; with a ``clock``, the server's is not used.
+
+        Nothing is connected yet. Raises ConfigError for a URL that cannot be used.
+        """
+        self._redis = _client(url, timeout)
+        self._server_clock = clock is None
+        self._clock = clock or epoch_clock()
+        self._reserve = self._script("reserve")
+        self._settle = self._script("settle")
+        self._renew = self._script("renew")
+        self._register = self._script("register")
+        self._name = secrets.token_hex(8)
+        self._count = 0
+        self._open: dict[str, RedisLease] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
+        self._count += 1
+        lease = RedisLease(self, subjects, tokens, f"{self._name}{self._count:x}:{tokens}")
+        asking = asyncio.ensure_future(self._ask(lease))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(_give_back)  # the server may have admitted it by now
+            raise
+
+    async def renew(self) -> int:
+        """Keep the leases of running requests, and this process counted; call it every 10 s at least.
+
+        Returns how many processes share the limits. Raises StoreError.
+        """
+        by_key: dict[str, list[str]] = {}
+        for member, lease in self._open.items():
+            for subject in lease.subjects:
+                by_key.setdefault(_keys(subject)[1], []).append(member)
+        try:
+            for key, members in by_key.items():
+                for start in range(0, len(members), _CHUNK):
+                    await self._renew([key], [self._now(), _LEASE, *members[start : start + _CHUNK]])
+            return int(await self._register([f"{_NAMESPACE}:processes"], [self._now(), _LEASE, self._name]))
+        except (RedisError, OSError) as error:
+            raise _unreachable(error) from error
+
+    async def close(self) -> None:
+        """Settle what is being settled, and disconnect."""
+        if self._settling:
+            await asyncio.wait(set(self._settling))
+        await self._redis.aclose()
+
+    def settle(self, lease: RedisLease, tokens: int, counts: bool) -> None:
+        """Send it off; where that fails, the lease expires by itself."""
+        if self._open.pop(lease.member, None) is None:
+            return
+        task = asyncio.create_task(self._tell(lease, tokens, counts))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _ask(self, lease: RedisLease) -> Lease | Refusal:
+        subjects = lease.subjects
+        window = month(self._clock())
+        args: list[Any] = [self._now(), lease.member, lease.reserved, _LEASE, *window, _kept(subjects)]
+        for subject in subjects:
+            quota = subject.quota
+            args += (
+                subject.request_cost or -1,
+                subject.reserve_cost(lease.reserved) if subject.token_limit else -1,
+                *(-1 if n is None else n for n in (quota.concurrency, quota.tokens_per_day, quota.tokens_per_month)),
+            )
+        try:
+            refuser, limit, wait, *numbers = await self._reserve(_all_keys(subjects), args)
+        except (RedisError, OSError) as error:
+            raise _unreachable(error) from error
+        requests, left = _standings(subjects, numbers)
+        if refuser:
+            return Refusal(subjects[refuser - 1], _LIMITS[limit], wait, requests, left)
+        lease.admitted(numbers[::3], requests, left)
+        self._open[lease.member] = lease
+        return lease
+
+    async def _tell(self, lease: RedisLease, tokens: int, counts: bool) -> None:
+        subjects = lease.subjects
+        args: list[Any] = [self._now(), lease.member, lease.reserved, tokens, *month(self._clock()), _kept(subjects)]
+        for subject, number in zip(subjects, lease.numbers, strict=True):
+            excess = subject.token_cost(tokens) - subject.reserve_cost(lease.reserved) if subject.token_limit else 0
+            args += (number, 0 if counts else subject.request_cost, excess)
+        try:
+            await self._settle(_all_keys(subjects), args)
+        except (RedisError, OSError) as error:
+            _log.warning("a limit's lease is left to expire", extra={"reason": str(error)})
+
+    def _now(self) -> str | int:
+        return "" if self._server_clock else self._clock()
+
+    def _script(self, name: str) -> Script:
+        folder = Path(__file__).with_name("lua")
+        text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+        return self._redis.register_script(text)
+
+
+class RedisLease:
+    """A ``Lease``: it expires unless it is renewed, so that a crash leaks nothing."""
+
+    __slots__ = ("_limiter", "member", "numbers", "requests", "reserved", "subjects", "tokens")
+
+    def __init__(self, limiter: RedisLimiter, subjects: Sequence[Subject], reserved: int, member: str) -> None:
+        self._limiter = limiter
+        self.subjects = subjects
+        self.reserved = reserved
+        self.member = member
+        self.numbers: Sequence[int] = ()
+        self.requests: Standing | None = None
+        self.tokens: Standing | None = None
+
+    def admitted(self, numbers: Sequence[int], requests: Standing | None, tokens: Standing | None) -> None:
+        self.numbers, self.requests, self.tokens = numbers, requests, tokens
+
+    def settle(self, tokens: int, *, counts: bool = True) -> None:
+        self._limiter.settle(self, tokens, counts)
+
+
+def _client(url: str, timeout: float) -> Redis:
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),  # a script that ran must not run again
+        )
+    except ValueError as error:
+        raise ConfigError(f"redis: {error}") from None
+    return Redis.from_pool(pool)
+
+
+def _give_back(asking: asyncio.Future[Lease | Refusal]) -> None:
+    """Settle what was reserved for a request that is gone."""
+    if asking.cancelled() or asking.exception() is not None:
+        return
+    outcome = asking.result()
+    if not isinstance(outcome, Refusal):
+        outcome.settle(0)
+
+
+def _keys(subject: Subject) -> tuple[str, str]:
+    """Of the state and of the leases."""
+    state = f"{_NAMESPACE}:{{{subject.tenant}}}:{subject.name}"
+    return state, f"{state}:leases"
+
+
+def _all_keys(subjects: Sequence[Subject]) -> list[str]:
+    return [key for subject in subjects for key in _keys(subject)]
+
+
+def _kept(subjects: Sequence[Subject]) -> int:
+    """Milliseconds for which an unused state is kept: until its longest limit has forgotten it."""
+    if any(subject.quota.tokens_per_month is not None for subject in subjects):
+        return 32 * 86_400_000
+    return (
+        2 * 86_400_000 if any(subject.quota.tokens_per_day is not None for subject in subjects) else 2 * MINUTE // 1000
+    )
+
+
+def _standings(subjects: Sequence[Subject], numbers: Sequence[int]) -> tuple[Standing | None, Standing | None]:
+    requests = tokens = None
+    for subject, request_backlog, token_backlog in zip(subjects, numbers[1::3], numbers[2::3], strict=True):
+        if subject.request_limit:
+            requests = standing(requests, subject.request_limit, request_backlog)
+        if subject.token_limit:
+            tokens = standing(tokens, subject.token_limit, token_backlog)
+    return requests, tokens
+
+
+def _unreachable(error: Exception) -> StoreError:
+    return StoreError(f"redis does not answer: {error or type(error).__name__}")
