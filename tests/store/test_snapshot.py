@@ -15,7 +15,14 @@ NOW = 1_800_000_000.0
 
 
 def key(text: str, pepper: Pepper, **fields: Any) -> Key:
-    values = {"id": "k", "tenant": "t", "name": "n", "scopes": ["inference"], "created_at": NOW, "limits": {"concurrency": 5}}
+    values = {
+        "id": "k",
+        "tenant": "t",
+        "name": "n",
+        "scopes": ["inference"],
+        "created_at": NOW,
+        "limits": {"concurrency": 5},
+    }
     return Key(**{**values, "digest": pepper.digest(text.encode()), **fields})
 
 
