@@ -119,9 +119,11 @@ def test_stop_string_is_never_seen(live: LiveWorker) -> None:
     assert answer["choices"][0]["text"] == before
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["usage"]["completion_tokens"] < 24
+    assert answer["choices"][0]["stop_reason"] == stop
     events = live.events(TEXT, prompt="The river", **GREEDY, stop=["never to be seen", stop])
     assert content(events) == before
     assert events[-1]["choices"][0]["finish_reason"] == "stop"
+    assert events[-1]["choices"][0]["stop_reason"] == stop
 
 
 def test_text_that_only_looked_like_a_stop_string_is_not_lost(live: LiveWorker) -> None:

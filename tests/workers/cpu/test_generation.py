@@ -40,7 +40,7 @@ def test_end_of_text_is_a_token_but_no_text() -> None:
 
 def test_stop_string_ends_it_within_a_step() -> None:
     stopped = choice(["lo"])
-    assert feed(stopped, "hello world") == Piece(0, "hel", [*b"hello"], [], "stop")
+    assert feed(stopped, "hello world") == Piece(0, "hel", [*b"hello"], [], "stop", "lo")
     assert stopped.count == 5
 
 
@@ -59,7 +59,7 @@ def test_log_probabilities_stay_with_their_tokens() -> None:
 def test_stop_strings_wait_for_min_tokens() -> None:
     patient = choice(["a"], min_tokens=3)
     assert feed(patient, "aaa") == Piece(0, "aaa", [*b"aaa"], [], None)
-    assert feed(patient, "ba") == Piece(0, "b", [*b"ba"], [], "stop")
+    assert feed(patient, "ba") == Piece(0, "b", [*b"ba"], [], "stop", "a")
 
 
 class Bench:

@@ -41,7 +41,9 @@ def test_stop_strings(stops: list[str], pieces: list[str], text: str, found: boo
 
 
 def test_the_stop_that_begins_first_counts() -> None:
-    assert StopStrings(["world", "o w"]).feed("hello world") == ("hell", True)
+    matcher = StopStrings(["world", "o w"])
+    assert matcher.feed("hello world") == ("hell", True)
+    assert matcher.found == "o w"
 
 
 def test_text_that_cannot_become_a_stop_goes_out_at_once() -> None:

@@ -165,7 +165,7 @@ async def _whole(exchange: Exchange, generation: Generation, shape: Shape) -> No
         texts[piece.index].append(piece.text)
         whole.tokens += piece.tokens
         whole.logprobs += piece.logprobs
-        whole.finish = piece.finish
+        whole.finish, whole.stop = piece.finish, piece.stop
     for whole, parts in zip(wholes, texts, strict=True):
         whole.text = "".join(parts)
     exchange.respond(200, JSON, shape.answer(wholes, _usage(generation)))

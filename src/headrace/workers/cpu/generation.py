@@ -27,6 +27,8 @@ class Piece:
     tokens: list[int]
     logprobs: list[float]
     finish: str | None
+    stop: str | None = None
+    """The stop string that ended it, if one did."""
 
 
 class Choice:
@@ -69,7 +71,7 @@ class Choice:
         return self._stops.feed(text)
 
     def _piece(self, text: str) -> Piece:
-        piece = Piece(self.index, text, self._tokens, self._logprobs, self.finish)
+        piece = Piece(self.index, text, self._tokens, self._logprobs, self.finish, self._stops.found)
         self._tokens, self._logprobs = [], []
         return piece
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from headrace.workers.cpu.detokenize import Vocabulary
 from headrace.workers.cpu.generation import Piece
@@ -61,6 +61,8 @@ class ChatChoice(Struct):
     message: ChatMessage
     logprobs: ChatLogprobs | None
     finish_reason: str
+    stop_reason: str | UnsetType = UNSET
+    """The stop string that ended it, if one did, as vLLM tells it."""
 
 
 class ChatChunkChoice(Struct):
@@ -68,6 +70,7 @@ class ChatChunkChoice(Struct):
     delta: Delta
     logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
+    stop_reason: str | UnsetType = UNSET
 
 
 class TextChoice(Struct):
@@ -75,6 +78,7 @@ class TextChoice(Struct):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: str | None
+    stop_reason: str | UnsetType = UNSET
 
 
 class Answer(Struct):
@@ -93,7 +97,7 @@ class Chunk(Struct):
     created: int
     model: str
     choices: list[ChatChunkChoice] | list[TextChoice]
-    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    usage: Usage | UnsetType | None = UNSET
 
 
 class Shape(Protocol):
@@ -133,14 +137,22 @@ class ChatShape:
 
     def event(self, piece: Piece) -> bytes:
         delta = Delta(content=piece.text) if piece.text else Delta()
-        return self._chunk([ChatChunkChoice(piece.index, delta, self._logprobs(piece), piece.finish)])
+        return self._chunk(
+            [ChatChunkChoice(piece.index, delta, self._logprobs(piece), piece.finish, piece.stop or UNSET)]
+        )
 
     def usage_event(self, usage: Usage) -> bytes:
         return _event(_chunk(self._head, "chat.completion.chunk", [], usage))
 
     def answer(self, pieces: list[Piece], usage: Usage) -> bytes:
         choices = [
-            ChatChoice(piece.index, ChatMessage("assistant", piece.text), self._logprobs(piece), piece.finish or "stop")
+            ChatChoice(
+                piece.index,
+                ChatMessage("assistant", piece.text),
+                self._logprobs(piece),
+                piece.finish or "stop",
+                piece.stop or UNSET,
+            )
             for piece in pieces
         ]
         head = self._head
@@ -186,7 +198,7 @@ class TextShape:
         return msgspec.json.encode(Answer(head.id, "text_completion", head.created, head.model, choices, usage))
 
     def _choice(self, piece: Piece) -> TextChoice:
-        return TextChoice(piece.index, piece.text, self._logprobs(piece), piece.finish)
+        return TextChoice(piece.index, piece.text, self._logprobs(piece), piece.finish, piece.stop or UNSET)
 
     def _logprobs(self, piece: Piece) -> TextLogprobs | None:
         top = self._head.logprobs
@@ -206,7 +218,7 @@ def _chunk(
     head: Head, kind: str, choices: list[ChatChunkChoice] | list[TextChoice], usage: Usage | None = None
 ) -> Chunk:
     """With ``include_usage`` every event has the field, null until the last."""
-    return Chunk(head.id, kind, head.created, head.model, choices, usage if head.include_usage else msgspec.UNSET)
+    return Chunk(head.id, kind, head.created, head.model, choices, usage if head.include_usage else UNSET)
 
 
 def _event(chunk: Chunk) -> bytes:

@@ -15,16 +15,19 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
+        self.found: str | None = None
+        """The stop string that ended the text."""
 
     def feed(self, text: str) -> tuple[str, bool]:
         """The text that may go out, and whether a stop string was found."""
         if not self._stops:
             return text, False
         text = self._held + text
-        starts = [start for stop in self._stops if (start := text.find(stop)) >= 0]
+        starts = [(start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
         if starts:
+            start, self.found = min(starts)
             self._held = ""
-            return text[: min(starts)], True
+            return text[:start], True
         hold = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold], False
