@@ -7,14 +7,21 @@ in the file comes from the environment (``HEADRACE_API_PORT``), and a flag wins 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from headrace.errors import ConfigError
 
@@ -163,15 +170,16 @@ def load(kind: type[S], *, file: Path | None = None, flags: Mapping[str, Any] | 
     if file is not None:
         sources.append((str(file), _read(file).get(kind.section) or {}))
     if env:
-        sources.append(("environment", EnvSettingsSource(kind, env_prefix=_prefix(kind))()))
+        sources.append(("environment", _environment(kind)))
     sources.append(("command line", {key: value for key, value in (flags or {}).items() if value is not None}))
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for source, values in sources:
         if not isinstance(values, dict):
             raise ConfigError(f"{source}: {kind.section} must be a mapping of settings")
-        merged.update(values)
-        origin.update(dict.fromkeys(values, source))
+        named = {str(key): value for key, value in values.items()}
+        merged.update(named)
+        origin.update(dict.fromkeys(named, source))
     try:
         return kind(**merged)
     except ValidationError as error:
@@ -180,6 +188,27 @@ def load(kind: type[S], *, file: Path | None = None, flags: Mapping[str, Any] | 
 
 def _prefix(kind: type[Settings]) -> str:
     return f"HEADRACE_{kind.section.upper()}_"
+
+
+def _environment(kind: type[Settings]) -> dict[str, Any]:
+    try:
+        return EnvSettingsSource(kind, env_prefix=_prefix(kind))()
+    except SettingsError:
+        wrong = next(name for name in kind.model_fields if not _is_readable(kind, name))
+        raise ConfigError(
+            f'environment: {_prefix(kind)}{wrong.upper()}: must be JSON, such as ["first", "second"] for a list'
+        ) from None
+
+
+def _is_readable(kind: type[Settings], name: str) -> bool:
+    """Whether the environment's value of a setting that is a list or a mapping, if any, is JSON."""
+    if get_origin(kind.model_fields[name].annotation) not in {list, dict}:
+        return True
+    try:
+        json.loads(os.environ.get(f"{_prefix(kind)}{name.upper()}", "[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _read(file: Path) -> dict[str, Any]:

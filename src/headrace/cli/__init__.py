@@ -51,8 +51,18 @@ def main() -> None:
     try:
         app()
     except HeadraceError as error:
-        text = error.message if isinstance(error, ApiError) else str(error)
-        console = Console(stderr=True)
-        for line in text.splitlines():
-            console.print(f"headrace: {line}", style="red", highlight=False, soft_wrap=True, markup=False)
+        _complain(error.message if isinstance(error, ApiError) else str(error))
         sys.exit(_WRONG_INPUT if isinstance(error, ConfigError | ModelError) else 1)
+    except ModuleNotFoundError as error:
+        _complain(f"{error.name} is not installed; this command needs more of Headrace: pip install 'headrace[local]'")
+        sys.exit(1)
+    except OSError as error:  # the disk is full, a folder may not be written to: nothing that a traceback explains
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}")
+        sys.exit(1)
+
+
+def _complain(text: str) -> None:
+    console = Console(stderr=True)
+    for line in text.splitlines():
+        console.print(f"headrace: {line}", style="red", highlight=False, soft_wrap=True, markup=False)

@@ -35,7 +35,9 @@ def create_key(
     tenant: options.Tenant = "default",
     model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; else all.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="It may administer, too.")] = False,
-    days: Annotated[float | None, typer.Option("--days", min=0, help="Days until it expires; else never.")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, max=36_500, help="Days until it expires; else never.")
+    ] = None,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
