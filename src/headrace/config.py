@@ -91,6 +91,9 @@ class ApiSettings(ServiceSettings):
     processes: PositiveInt = Field(1, description="Processes that share the traffic port.")
     router: list[HttpUrl] = Field(["http://127.0.0.1:8001"], description="Addresses of the routers.")
     database: str = Field("", description="SQLAlchemy URL of the key store; empty: SQLite under HEADRACE_HOME.")
+    redis: str = Field(
+        "", description="URL of the Redis or Valkey that limits are counted in; empty: in memory.", repr=False
+    )
     pepper: str = Field("", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.")
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
     first_event_timeout: Seconds = Field(600.0, description="Seconds a client waits for the first byte at most.")

@@ -34,7 +34,9 @@ from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
+from headrace.store.limits.limiter import Limiter
 from headrace.store.limits.memory import MemoryLimiter
+from headrace.store.limits.shared import SharedLimiter
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
 from headrace.wire.dialect import OPENAI
@@ -55,6 +57,14 @@ def _open_store(settings: ApiSettings) -> KeyStore:
     return KeyStore.open(home(), database=settings.database, pepper=settings.pepper)
 
 
+def _open_limiter(settings: ApiSettings) -> Limiter:
+    if not settings.redis:
+        return MemoryLimiter(share=settings.processes)
+    from headrace.store.limits.redis import RedisLimiter  # noqa: PLC0415  the driver is slow to import
+
+    return SharedLimiter(RedisLimiter(settings.redis), processes=settings.processes)
+
+
 class ApiService:
     """The public API. A ``Service``."""
 
@@ -71,7 +81,8 @@ class ApiService:
         self._keys = Keyring(self._store, home() / "keys.snapshot")
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet, settings.first_event_timeout)
-        limits = Limits(MemoryLimiter(share=settings.processes), self._metrics)
+        self._limiter = _open_limiter(settings)
+        limits = Limits(self._limiter, self._metrics)
         self._gateway = Gateway(
             self._keys, self._fleet, self._forwarder, limits, secret, Rules(), settings.first_event_timeout
         )
@@ -81,7 +92,7 @@ class ApiService:
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start())
-        jobs = (self._fleet.run(), self._forwarder.watch.run())
+        jobs = (self._fleet.run(), self._forwarder.watch.run(), self._limiter.run())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def unready(self) -> str | None:
@@ -105,6 +116,7 @@ class ApiService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fleet.close()
+        await self._limiter.close()
         await self._keys.close()
         self._store.close()
         self._writer.close()
@@ -140,4 +152,5 @@ class ApiService:
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))
 
     def _collect(self) -> None:
+        self._metrics.limits_fallback.set(self._limiter.fallback)
         self._metrics.log_dropped.value = self._writer.dropped

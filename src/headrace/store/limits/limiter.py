@@ -66,6 +66,16 @@ class Limiter(Protocol):
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
         """Admit one request with this many tokens. What is more than a whole bucket takes the whole bucket."""
 
+    async def run(self) -> None:
+        """What has to go on beside the requests, until it is cancelled."""
+
+    async def close(self) -> None:
+        """After the last request is settled."""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether limits do not hold over all processes just now."""
+
 
 def epoch_clock() -> Clock:
     """A clock that is set once and then goes on evenly, whatever happens to the machine's."""

@@ -17,6 +17,7 @@ class MemoryLimiter:
 
     def __init__(self, *, share: int = 1, clock: Clock | None = None, accounts: int = 100_000) -> None:
         """``accounts`` are kept at most: those at rest go first, then the oldest with nothing running."""
+        self.fallback = False
         self.share = share
         self._clock = clock or epoch_clock()
         self._limit = accounts
@@ -38,6 +39,12 @@ class MemoryLimiter:
                 return self._refuse(subjects, now, tokens)
             accounts.append(account)
         return _MemoryLease(self._clock, now, accounts, tokens)
+
+    async def run(self) -> None:
+        """Nothing: its leases live as long as the process."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
     def _refuse(self, subjects: Sequence[Subject], now: int, tokens: int) -> Refusal:
         accounts = [self._open(subject, now) for subject in subjects]

@@ -35,7 +35,7 @@ Script = Callable[..., Awaitable[Any]]
 
 
 class RedisLimiter:
-    """A ``Limiter`` whose ``reserve`` raises StoreError where the server does not answer."""
+    """As a ``Limiter``, but ``reserve`` raises StoreError where the server does not answer."""
 
     def __init__(self, url: str, *, timeout: float = 0.5, clock: Clock | None = None) -> None:
         """``timeout`` (seconds) is for a connection and an answer each; with a ``clock``, the server's is not used.
@@ -126,7 +126,7 @@ class RedisLimiter:
         try:
             await self._settle(_all_keys(subjects), args)
         except (RedisError, OSError) as error:
-            _log.warning("a limit's lease is left to expire", extra={"reason": str(error)})
+            _log.debug("a limit's lease is left to expire", extra={"reason": str(error)})
 
     def _now(self) -> str | int:
         return "" if self._server_clock else self._clock()
