@@ -34,7 +34,7 @@ from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
-from headrace.store.limits.limiter import Limiter
+from headrace.store.limits.limiter import LimiterService
 from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
 from headrace.telemetry.logs import LineWriter
@@ -57,7 +57,7 @@ def _open_store(settings: ApiSettings) -> KeyStore:
     return KeyStore.open(home(), database=settings.database, pepper=settings.pepper)
 
 
-def _open_limiter(settings: ApiSettings) -> Limiter:
+def _open_limiter(settings: ApiSettings) -> LimiterService:
     if not settings.redis:
         return MemoryLimiter(share=settings.processes)
     from headrace.store.limits.redis import RedisLimiter  # noqa: PLC0415  the driver is slow to import

@@ -66,8 +66,12 @@ class Limiter(Protocol):
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
         """Admit one request with this many tokens. What is more than a whole bucket takes the whole bucket."""
 
+
+class LimiterService(Limiter, Protocol):
+    """A ``Limiter`` with what has to go on beside the requests."""
+
     async def run(self) -> None:
-        """What has to go on beside the requests, until it is cancelled."""
+        """Keep what runs alive, until it is cancelled."""
 
     async def close(self) -> None:
         """After the last request is settled."""

@@ -10,7 +10,7 @@ from headrace.store.limits.quota import Subject
 
 
 class MemoryLimiter:
-    """A ``Limiter``. Where ``share`` processes have one each, each enforces that part of every limit.
+    """A ``LimiterService``. Where ``share`` processes have one each, each enforces that part of every limit.
 
     A request that is larger than its part passes when nothing else was used.
     """

@@ -35,7 +35,7 @@ Script = Callable[..., Awaitable[Any]]
 
 
 class RedisLimiter:
-    """As a ``Limiter``, but ``reserve`` raises StoreError where the server does not answer."""
+    """A ``Limiter`` whose ``reserve`` raises StoreError where the server does not answer."""
 
     def __init__(self, url: str, *, timeout: float = 0.5, clock: Clock | None = None) -> None:
         """``timeout`` (seconds) is for a connection and an answer each; with a ``clock``, the server's is not used.

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class SharedLimiter:
-    """A ``Limiter``. A share is a limit divided by the processes that were there when Redis last answered."""
+    """A ``LimiterService``. A share is a limit divided by the processes that were there when Redis last answered."""
 
     def __init__(
         self, redis: RedisLimiter, *, processes: int, renewal: float = _RENEWAL_SECONDS, probe: float = _PROBE_SECONDS
