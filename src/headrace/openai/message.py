@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from headrace.openai import usage
 
@@ -24,7 +24,7 @@ class ThinkingBlock(Struct, tag_field="type", tag="thinking", gc=False):
 class ToolUseBlock(Struct, tag_field="type", tag="tool_use", gc=False):
     id: str
     name: str
-    input: dict[str, Any]
+    input: Raw = Raw(b"{}")
 
 
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock

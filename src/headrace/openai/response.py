@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from headrace.openai import usage
 from headrace.openai.answer import Logprob
@@ -92,9 +92,10 @@ class Settings(Struct, kw_only=True):
     parallel_tool_calls: bool = True
     reasoning: dict[str, Any] = {}
     temperature: float | None = None
-    text: dict[str, Any] = {}
+    text: Raw = Raw(b"{}")
+    """Written once, when it came in: what a client nests deeply must not fail on its way out."""
     tool_choice: Any = "auto"
-    tools: list[Any] = []
+    tools: Raw = Raw(b"[]")
     top_logprobs: int | None = None
     top_p: float | None = None
     user: str | None = None

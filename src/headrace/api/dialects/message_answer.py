@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from headrace.api.dialects.anthropic import AnthropicDialect
@@ -127,7 +125,7 @@ class MessageTranslator(AnthropicDialect, Translator):
             return b""
         del self._pending[call.index]
         self._calls.add(call.index)
-        out = self._enter(ToolUseBlock(pending.id or _call_id(chunk, call.index), name, {}), call.index)
+        out = self._enter(ToolUseBlock(pending.id or _call_id(chunk, call.index), name), call.index)
         return out + (self._write(InputJsonDelta(pending.arguments)) if pending.arguments else b"")
 
     def _enter(self, block: ContentBlock, call: int = -1) -> bytes:
@@ -197,13 +195,14 @@ def _content(answer: ChatAnswer, said: Said) -> list[ContentBlock]:
     return content
 
 
-def _input(arguments: str | None) -> dict[str, Any]:
+def _input(arguments: str | None) -> msgspec.Raw:
     """What the model wrote need not be JSON, least of all where it was cut off."""
+    text = arguments or "{}"
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {INVALID_JSON: arguments}
+        is_object = isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, RecursionError):
+        is_object = False
+    return msgspec.Raw(text.encode() if is_object else msgspec.json.encode({INVALID_JSON: text}))
 
 
 def _call_id(answer: ChatAnswer, index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from msgspec import to_builtins
+from msgspec import Raw, structs
 
 from headrace.api.dialects.extras import engine_extras
 from headrace.api.dialects.items import Items
@@ -12,9 +12,9 @@ from headrace.api.dialects.response_answer import ResponseTranslator
 from headrace.errors import InvalidRequest
 from headrace.openai import responses
 from headrace.openai.chat import ChatRequest
-from headrace.openai.document import Document, convert, decode
+from headrace.openai.document import Document, convert, decode, encode
 from headrace.openai.response import Settings
-from headrace.openai.responses import Format, ResponsesFields, Tool
+from headrace.openai.responses import Format, ResponsesFields, TextConfig, Tool
 from headrace.openai.rules import Rules
 
 _REFUSED = ("conversation", "prompt", "moderation", "context_management")
@@ -95,7 +95,7 @@ def _tool(path: str, tool: Tool) -> dict[str, Any]:
         )
     if tool.name is None:
         raise InvalidRequest(f"{path}.name: is required.", param=f"{path}.name")
-    function = {name: value for name, value in to_builtins(tool).items() if name != "type" and value is not None}
+    function = {name: value for name, value in _plain(tool).items() if name != "type"}
     return {"type": "function", "function": function}
 
 
@@ -118,13 +118,13 @@ def _response_format(form: Format | None) -> dict[str, Any] | None:
     for name in ("name", "schema"):
         if getattr(form, name) is None:
             raise InvalidRequest(f"text.format.{name}: is required.", param=f"text.format.{name}")
-    schema = {name: value for name, value in to_builtins(form).items() if name != "type" and value is not None}
+    schema = {name: value for name, value in _plain(form).items() if name != "type"}
     return {"type": "json_schema", "json_schema": schema}
 
 
 def _echo(fields: ResponsesFields) -> Settings:
-    text = to_builtins(fields.text) if fields.text is not None else {}
-    form = fields.text.format if fields.text is not None else None
+    text = fields.text or TextConfig()
+    form = {"type": "text"} if text.format is None else _plain(text.format)
     reasoning = fields.reasoning or responses.Reasoning()
     return Settings(
         instructions=fields.instructions,
@@ -134,9 +134,9 @@ def _echo(fields: ResponsesFields) -> Settings:
         parallel_tool_calls=fields.parallel_tool_calls is not False,
         reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
         temperature=fields.temperature,
-        text={**text, "format": _plain(form) if form is not None else {"type": "text"}},
-        tool_choice=to_builtins(fields.tool_choice) or "auto",
-        tools=[_plain(tool) for tool in fields.tools or ()],
+        text=Raw(encode({"format": form, "verbosity": text.verbosity})),
+        tool_choice=fields.tool_choice or "auto",
+        tools=Raw(encode([_plain(tool) for tool in fields.tools or ()])),
         top_logprobs=fields.top_logprobs,
         top_p=fields.top_p,
         user=fields.user,
@@ -145,4 +145,4 @@ def _echo(fields: ResponsesFields) -> Settings:
 
 
 def _plain(value: Tool | Format) -> dict[str, Any]:
-    return {name: field for name, field in to_builtins(value).items() if field is not None}
+    return {name: field for name, field in structs.asdict(value).items() if field is not None}
