@@ -44,6 +44,22 @@ def test_key_with_everything(run: Run) -> None:
     assert key.expires_at - time.time() == pytest.approx(2 * 86400, abs=300)
 
 
+def test_limits_are_kept(run: Run) -> None:
+    run("tenants", "create", "acme", "--tpm", "9000", "--concurrency", "4")
+    run("keys", "create", "x", "--tenant", "acme", "--rpm", "60", "--tokens-per-day", "7", "--tokens-per-month", "70")
+    [key] = stored()
+    assert key.limits == {"requests_per_minute": 60, "tokens_per_day": 7, "tokens_per_month": 70}
+    with closing(KeyStore.open(home())) as store:
+        assert [tenant.limits for tenant in store.tenants()] == [{"tokens_per_minute": 9000, "concurrency": 4}]
+
+
+def test_limits_that_let_nothing_through_are_refused(run: Run, tenant: str) -> None:
+    outcome = run("keys", "create", "x", "--tpm", "0")
+    assert outcome.code == 1
+    assert "tokens_per_minute" in outcome.err
+    assert not stored()
+
+
 def test_list_shows_states_and_no_secrets(run: Run, tenant: str) -> None:
     texts = [run("keys", "create", name).out.strip() for name in ("good", "bad")]
     run("keys", "revoke", texts[1].split("-")[1])

@@ -238,3 +238,18 @@ def test_database_and_pepper_may_be_given(tmp_path: Path) -> None:
     store.close()
     assert (tmp_path / "elsewhere" / "headrace.db").exists()
     assert not (tmp_path / "home").exists()
+
+
+def test_the_current_keys_know_their_tenants_limits(store: KeyStore) -> None:
+    tenant = store.create_tenant("acme", limits={"concurrency": 3}, actor="test")
+    store.create(tenant.id, "x", actor="test")
+    assert [key.tenant_limits for key in store.current()[1]] == [{"concurrency": 3}]
+
+
+def test_wrong_limits_are_refused(store: KeyStore) -> None:
+    with pytest.raises(InvalidRequest, match="rpm"):
+        store.create_tenant("acme", limits={"rpm": 3}, actor="test")
+    tenant = store.create_tenant("acme", actor="test").id
+    with pytest.raises(InvalidRequest, match="concurrency"):
+        store.create(tenant, "x", limits={"concurrency": 0}, actor="test")
+    assert not store.keys()

@@ -132,3 +132,21 @@ def test_a_failed_save_leaves_no_litter(pepper: Pepper, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         save(Snapshot(1, []), NOW, tmp_path / "s", pepper)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_key_knows_what_limits_it(pepper: Pepper) -> None:
+    whole = {"tokens_per_minute": 100}
+    snapshot = Snapshot(
+        1,
+        [
+            key("a", pepper, id="1", tenant_limits=whole),
+            key("b", pepper, id="2", limits={}, tenant_limits=whole),
+            key("c", pepper, id="3", limits={}, tenant="other"),
+        ],
+    )
+    found = [snapshot.find(pepper.digest(text)) for text in (b"a", b"b", b"c")]
+    first, second, third = (one.principal.subjects for one in found if one is not None)
+    assert [subject.name for subject in first] == ["key:1", "tenant:t"]
+    assert second == first[1:]
+    assert second[0] is first[1]
+    assert third == ()

@@ -15,6 +15,7 @@ from rich.table import Table
 from headrace.cli import options
 from headrace.config import ApiSettings, home, load
 from headrace.errors import ConfigError
+from headrace.store.limits.quota import Quota
 
 if TYPE_CHECKING:
     from headrace.store.keys import Key, KeyStore
@@ -38,15 +39,23 @@ def create_key(
     days: Annotated[
         float | None, typer.Option("--days", min=0, max=36_500, help="Days until it expires; else never.")
     ] = None,
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    concurrency: options.Concurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
     """Make a key. It is shown once and not kept."""
+    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     scopes = ("inference", "admin") if admin else ("inference",)
     expires = None if days is None else time.time() + days * _DAY
     with _store(config, database) as store:
         owner = _tenant_id(store, tenant)
-        _, text = store.create(owner, name, actor=_ACTOR, scopes=scopes, models=model or None, expires_at=expires)
+        _, text = store.create(
+            owner, name, actor=_ACTOR, scopes=scopes, models=model or None, limits=limits, expires_at=expires
+        )
     Console(stderr=True).print("Keep this key: it is not shown again.")
     Console().print(text, highlight=False, soft_wrap=True)
 
@@ -87,11 +96,19 @@ def revoke_key(key_id: KeyId, config: options.Config = None, database: options.D
 
 @tenants.command("create")
 def create_tenant(
-    name: Annotated[str, typer.Argument()], config: options.Config = None, database: options.Database = None
+    name: Annotated[str, typer.Argument()],
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    concurrency: options.Concurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
+    config: options.Config = None,
+    database: options.Database = None,
 ) -> None:
-    """Make a tenant."""
+    """Make a tenant; its limits are for all its keys together."""
+    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     with _store(config, database) as store:
-        tenant = store.create_tenant(name, actor=_ACTOR)
+        tenant = store.create_tenant(name, limits=limits, actor=_ACTOR)
     Console().print(f"{tenant.name} has the id {tenant.id}.", highlight=False)
 
 
@@ -127,6 +144,13 @@ def _store(config: Path | None, database: str | None) -> Iterator[KeyStore]:
 
 def _settings(config: Path | None, database: str | None) -> ApiSettings:
     return load(ApiSettings, file=config, flags={"database": database})
+
+
+def _limits(
+    rpm: int | None, tpm: int | None, concurrency: int | None, tokens_per_day: int | None, tokens_per_month: int | None
+) -> dict[str, int]:
+    """As the store takes them, which checks them."""
+    return Quota(rpm, tpm, concurrency, tokens_per_day, tokens_per_month).to_dict()
 
 
 def _tenant_id(store: KeyStore, name: str) -> str:

@@ -28,3 +28,10 @@ Database = Annotated[
     str | None,
     typer.Option("--database", help="SQLAlchemy URL; else that of llm-api's settings.", show_default=False),
 ]
+Rpm = Annotated[int | None, typer.Option("--rpm", help="Requests per minute.", show_default=False)]
+Tpm = Annotated[int | None, typer.Option("--tpm", help="Tokens per minute.", show_default=False)]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", help="Requests at the same time.", show_default=False)
+]
+TokensPerDay = Annotated[int | None, typer.Option("--tokens-per-day", help="Of UTC.", show_default=False)]
+TokensPerMonth = Annotated[int | None, typer.Option("--tokens-per-month", help="Of UTC.", show_default=False)]

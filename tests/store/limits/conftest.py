@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,13 +32,19 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[str]:
+@contextmanager
+def running_valkey() -> Iterator[str]:
     """The URL of a real server."""
     with TemporaryDirectory() as folder:  # a socket's path must be short, which pytest's are not
         path = Path(folder) / "s"
         with ValkeyServer(unix_socket_path=path):
             yield f"unix://{path}"
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    with running_valkey() as url:
+        yield url
 
 
 @pytest.fixture(params=["memory", "valkey"])
