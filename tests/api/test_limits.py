@@ -164,15 +164,15 @@ async def test_a_request_larger_than_its_bucket_is_400_and_one_of_exactly_its_si
     router = await start_router()
     api = await start_api(router)
     key = limited(api, **{limit: 1000})
-    reply = await api.post(chat(**{field: 1000}), key=key)
+    reply = await api.post({**chat(), field: 1000}, key=key)
     found = error(reply)
     assert (reply.status, found["param"], found["code"]) == (400, field, "larger_than_limit")
     assert f"{limit} of your key, which is 1,000" in found["message"]
     assert not router.requests
     match = re.search(r"at most (\d+)\.", found["message"])
     assert match
-    assert (await api.post(chat(**{field: int(match[1]) + 1}), key=key)).status == 400
-    assert (await api.post(chat(**{field: int(match[1])}), key=key)).status == 200
+    assert (await api.post({**chat(), field: int(match[1]) + 1}, key=key)).status == 400
+    assert (await api.post({**chat(), field: int(match[1])}, key=key)).status == 200
 
 
 async def test_a_prompt_larger_than_its_bucket_is_400(start_api: StartApi, start_router: StartRouter) -> None:
