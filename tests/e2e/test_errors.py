@@ -110,9 +110,9 @@ def test_a_body_that_is_too_large(stack: Stack) -> None:
         assert error_of(call)["code"] == "request_too_large"
 
 
-@pytest.mark.parametrize("door", [API, WEB])
-def test_a_body_that_will_be_too_large(stack: Stack, door: str) -> None:
-    with stack.call(CHAT, b" ", door=door, content_length=str(_TOO_MUCH)) as call:
+def test_a_body_that_will_be_too_large(stack: Stack) -> None:
+    """Caddy would wait for the announced body before it passes the answer on, so it is asked directly."""
+    with stack.call(CHAT, b" ", content_length=str(_TOO_MUCH)) as call:
         assert call.status == 413
         assert error_of(call)["code"] == "request_too_large"
 
