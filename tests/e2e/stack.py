@@ -188,6 +188,10 @@ class Stack(Home):
     def wait_running(self, count: int, worker: str = CPU) -> None:
         wait_until(f"{worker} has {count} sequences", lambda: self.running(worker) == count)
 
+    def wait_queued(self, worker: str) -> None:
+        """Wait until the worker has tokens that it does not work on yet."""
+        wait_until(f"{worker} has a queue", lambda: get(self.child(worker).ops, "/load")["queued_tokens"] > 0)
+
     def wait_idle(self) -> None:
         """Wait until no service believes that there is work."""
         self.wait_running(0)
