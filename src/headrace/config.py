@@ -96,6 +96,8 @@ class ApiSettings(ServiceSettings):
     )
     pepper: str = Field("", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.")
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
+    aliases: Path | None = Field(None, description="YAML file of aliases, read again when it changes.")
+    media_hosts: list[str] = Field([], description="Hosts that media may be fetched from; `data:` URLs are allowed.")
     first_event_timeout: Seconds = Field(600.0, description="Seconds a client waits for the first byte at most.")
 
 

@@ -9,16 +9,20 @@ from typing import Any
 import msgspec
 
 from headrace.api.access import Access
+from headrace.api.aliases.book import AliasBook
 from headrace.api.dialects.messages import DIALECT as ANTHROPIC
 from headrace.api.dialects.messages import CountTokensRequest, MessagesRequest
 from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
+from headrace.api.inside import Inside
 from headrace.api.keys import Keyring
+from headrace.api.length import Length
 from headrace.api.limits import Limits
 from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
+from headrace.api.models import Models
 from headrace.api.record import AccessLog
 from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.chat import ChatRequest
@@ -80,11 +84,22 @@ class ApiService:
         self._store = _open_store(settings)
         self._keys = Keyring(self._store, home() / "keys.snapshot")
         self._fleet = Fleet(settings.router, secret)
-        self._forwarder = Forwarder(self._fleet, settings.first_event_timeout)
+        self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
-        limits = Limits(self._limiter, self._metrics)
+        rules = Rules(media_hosts=frozenset(host.lower() for host in settings.media_hosts))
+        self._aliases = AliasBook(settings.aliases, rules)
+        self._models = Models(self._fleet, self._aliases)
         self._gateway = Gateway(
-            self._keys, self._fleet, self._forwarder, limits, secret, Rules(), settings.first_event_timeout
+            self._keys,
+            self._models,
+            self._fleet,
+            self._forwarder,
+            Limits(self._limiter, self._metrics),
+            Length(Inside(self._fleet, secret)),
+            self._metrics,
+            secret,
+            rules,
+            settings.first_event_timeout,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -92,7 +107,7 @@ class ApiService:
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start())
-        jobs = (self._fleet.run(), self._forwarder.watch.run(), self._limiter.run())
+        jobs = (self._fleet.run(), self._forwarder.watch.run(), self._limiter.run(), self._aliases.run())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def unready(self) -> str | None:
@@ -123,7 +138,7 @@ class ApiService:
 
     def _routes(self, access: Access) -> Routes:
         routes = Routes()
-        listing = Listing(self._keys, self._fleet)
+        listing = Listing(self._keys, self._fleet, self._models)
         kinds: dict[str, type[Request[Any]]] = {
             "/v1/chat/completions": ChatRequest,
             "/v1/completions": CompletionRequest,
@@ -152,5 +167,6 @@ class ApiService:
             routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))
 
     def _collect(self) -> None:
+        self._metrics.aliases_stale.set(self._aliases.stale)
         self._metrics.limits_fallback.set(self._limiter.fallback)
         self._metrics.log_dropped.value = self._writer.dropped

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from headrace.api.access import request_id
 from headrace.api.fleet import Fleet, Router
+from headrace.api.length import worker_refusal
 from headrace.api.meter import StreamMeter
 from headrace.api.record import Record, milliseconds
 from headrace.errors import (
+    ApiError,
     BadGateway,
     ConnectError,
     ConnectionLost,
@@ -48,21 +50,34 @@ class Shipment:
     translator: Translator | None
     admin: bool
     """Show which worker answered."""
+    timeout: float
+    """Seconds until the first event at most."""
+    spare: bool = False
+    """Another model can take the request if this one cannot."""
+    refused: str = ""
+    """Where there is a spare: why this model did not answer. The client was told nothing then."""
     usage: Usage | None = None
     """What the answer told; set also where the client left before its end."""
     events: int = 0
     """Events of the stream that went by."""
 
 
+_PASSED_OVER = frozenset({500, 502, 503, 504})
+"""Answers after which a spare model is tried."""
+_OWN_FAULT = frozenset({"request_crashes_worker"})
+"""Not these: what two workers died of must not get at a third."""
+
+
 class Forwarder:
-    def __init__(self, fleet: Fleet, timeout: float) -> None:
-        """``timeout``: seconds until the first event at most."""
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._timeout = timeout
         self.watch = RelayWatch(_HEARTBEAT_SECONDS)
 
     async def send(self, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
-        """Answer the client; the usage, if the answer told it. Raises ApiError, also after the answer has begun."""
+        """Answer the client; the usage, if the answer told it. Raises ApiError, also after the answer has begun.
+
+        Where there is a spare and this model fails, ``shipment.refused`` says so, and the client was told nothing.
+        """
         error: WireError | None = None
         for router in self._fleet.order(shipment.pool, shipment.prefix):
             try:
@@ -73,11 +88,11 @@ class Forwarder:
                     break
         if exchange.started:
             raise BadGateway("The answer broke off in the middle; send the request again.", code="stream_lost")
-        if isinstance(error, UpstreamTimeout):
-            raise DeadlineExceeded(f"No answer within {self._timeout:g} s.")
-        if isinstance(error, ProtocolError):
-            raise BadGateway("The answer from inside the platform makes no sense; tell its administrator.")
-        raise Overloaded("No router can be reached; try again.", code="no_router", retry_after=2)
+        failure = _failure(error, shipment.timeout)
+        if not shipment.spare:
+            raise failure
+        shipment.refused = failure.code or "error"
+        return None
 
     async def _through(self, router: Router, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
         meter = StreamMeter(shipment.wants_usage)
@@ -91,19 +106,19 @@ class Forwarder:
             exchange,
             start,
             meter.on_events if shipment.translator is None else _through_both(meter, shipment.translator),
-            time.monotonic() + self._timeout + _GRACE_SECONDS,
+            time.monotonic() + shipment.timeout + _GRACE_SECONDS,
             whole=shipment.translator is not None,
         )
         self.watch.add(relay)
         try:
-            connection = router.origin.take() or await _connect(router)
+            connection = router.origin.take() or await _connect(router, record)
             request = b"%b%b\r\n%b" % (shipment.head, router.origin.host_line, shipment.body)
             try:
                 answer = await relay.run(connection, request)
             except ConnectionLost as lost:
                 if not lost.stale:
                     raise
-                answer = await relay.again(await _connect(router), request)
+                answer = await relay.again(await _connect(router, record), request)
         finally:
             self.watch.discard(relay)
             shipment.usage, shipment.events = meter.usage, meter.events
@@ -124,6 +139,17 @@ class Forwarder:
                 "The platform's own services do not accept each other; tell its administrator.", code="hop_refused"
             )
         if answer.status != 200:
+            code = usage.error_code(body)
+            if shipment.spare and answer.status in _PASSED_OVER and code not in _OWN_FAULT:
+                shipment.refused = code
+                return None
+            too_long = worker_refusal(answer.status, body)
+            if too_long is not None:
+                record.reason = too_long.code or code
+                headers = [*too_long.headers(), *_headers(head, shipment, record, exchange.dialect)]
+                exchange.respond(too_long.status, headers, exchange.dialect.error(too_long))
+                return None
+            record.reason = code
             body = exchange.dialect.passed_error(answer.status, body)
             retry_after = head.header(b"retry-after")
             if retry_after:
@@ -132,18 +158,29 @@ class Forwarder:
             body = shipment.translator.answer(body)
         exchange.respond(answer.status, headers, body)
         if answer.status != 200:
-            record.reason = usage.error_code(answer.body)
             return None
         found = usage.read(answer.body)
         return found.usage if found is not None else None
 
 
-async def _connect(router: Router) -> Connection:
+async def _connect(router: Router, record: Record) -> Connection:
     """A fresh connection. Raises ConnectError, also where it takes too long: another router may be quicker."""
+    began = time.monotonic()
     try:
         return await router.origin.connect()
     except UpstreamTimeout as error:
         raise ConnectError(str(error)) from None
+    finally:
+        record.connect_ms += milliseconds(time.monotonic() - began)
+
+
+def _failure(error: WireError | None, timeout: float) -> ApiError:
+    """What a client is told of routers that brought no answer."""
+    if isinstance(error, UpstreamTimeout):
+        return DeadlineExceeded(f"No answer within {timeout:g} s.")
+    if isinstance(error, ProtocolError):
+        return BadGateway("The answer from inside the platform makes no sense; tell its administrator.")
+    return Overloaded("No router can be reached; try again.", code="no_router", retry_after=2)
 
 
 def _through_both(meter: StreamMeter, translator: Translator) -> Callable[[bytes], bytes]:

@@ -26,6 +26,14 @@ class ApiMetrics:
         )
         self.tokens = registry.counter("llm_api_tokens_total", "Tokens of finished requests.", ["model", "kind"])
         self.limited = registry.counter("llm_api_limited_total", "Requests that a limit refused.", ["owner", "limit"])
+        self.fallbacks = registry.counter(
+            "llm_api_fallbacks_total",
+            "Requests that went on to another model of their alias, by the model that failed and why.",
+            ["alias", "model", "reason"],
+        )
+        self.aliases_stale = registry.gauge(
+            "llm_api_aliases_stale", "1 while the file of the aliases cannot be used and older ones are.", merge="max"
+        ).only
         self.limits_fallback = registry.gauge(
             "llm_api_limits_fallback",
             "1 while Redis does not answer and limits are applied in local shares.",

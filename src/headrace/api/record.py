@@ -24,6 +24,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     tenant: str = ""
     key: str = ""
     model: str = ""
+    alias: str = ""
+    """The name that the client asked for, where it is another one."""
     worker: str = ""
     attempts: int = 0
     stream: bool = False
@@ -33,7 +35,12 @@ class Record(msgspec.Struct, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
+    """The client left before the tokens were counted; these are estimated."""
+    auth_ms: float = 0.0
     queue_ms: int = 0
+    connect_ms: float = 0.0
+    """To a router; 0 where a connection was open."""
     ttft_ms: float = 0.0
     total_ms: float = 0.0
     client_stall_ms: float = 0.0

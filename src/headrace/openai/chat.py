@@ -135,6 +135,11 @@ class ChatRequest(GenerationRequest[ChatFields]):
             rules.check_template_arguments(fields.chat_template_kwargs)
         check_messages(fields.messages, rules)
 
+    def instruct(self, text: str) -> None:
+        """Put a system prompt in front."""
+        self.document["messages"] = with_system(self.document["messages"], text)
+        self.fields = self._view()
+
     def _merge_caps(self, max_tokens: int, max_completion_tokens: int) -> None:
         if max_tokens != max_completion_tokens:
             raise InvalidRequest(
@@ -148,6 +153,17 @@ class ChatRequest(GenerationRequest[ChatFields]):
         if name in {"max_tokens", "max_completion_tokens"}:
             return super()._is_open("max_tokens") and super()._is_open("max_completion_tokens")
         return super()._is_open(name)
+
+
+def with_system(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """The messages behind a system prompt: before the conversation's own, in one message, since most templates take
+    only one and only there."""
+    first = messages[0]
+    if first["role"] not in {"system", "developer"}:
+        return [{"role": "system", "content": text}, *messages]
+    own = first["content"]
+    content = f"{text}\n\n{own}" if isinstance(own, str) else [{"type": "text", "text": text}, *own]
+    return [{**first, "content": content}, *messages[1:]]
 
 
 def check_messages(messages: list[Message], rules: Rules) -> None:

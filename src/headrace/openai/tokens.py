@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from msgspec import Meta
 
 from headrace.errors import InvalidRequest
-from headrace.openai.chat import Message, PartType, Role, Tool, check_messages
+from headrace.openai.chat import Message, PartType, Role, Tool, check_messages, with_system
 from headrace.openai.request import Fields, Request, TokenId
 from headrace.openai.rules import Rules
 
@@ -39,6 +39,11 @@ class TokenizeRequest(Request[TokenizeFields]):
             rules.check_template_arguments(fields.chat_template_kwargs)
         if fields.messages is not None:
             check_messages(fields.messages, rules)
+
+    def instruct(self, text: str) -> None:
+        """Put a system prompt in front of the messages."""
+        self.document["messages"] = with_system(self.document["messages"], text)
+        self.fields = self._view()
 
 
 class DetokenizeFields(Fields, kw_only=True, gc=False):
