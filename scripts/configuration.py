@@ -58,7 +58,7 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if value is PydanticUndefined:
         return "required"
-    if value is None or value in ("", []):
+    if value is None or value in ("", [], {}):
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,7 +28,8 @@ from headrace.errors import ConfigError
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 takes a free one."""
 PositiveInt = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Seconds = PositiveFloat
 
 
 def home() -> Path:
@@ -101,6 +102,15 @@ class ApiSettings(ServiceSettings):
     first_event_timeout: Seconds = Field(600.0, description="Seconds a client waits for the first byte at most.")
 
 
+class PoolSettings(BaseModel):
+    """One pool of the router, where it differs from the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    profile: str = ""
+    queue: PositiveInt | None = None
+    cold_wait: Seconds | None = None
+
+
 class RouterSettings(ServiceSettings):
     """The router."""
 
@@ -108,11 +118,22 @@ class RouterSettings(ServiceSettings):
     port: Port = Field(8001, description="Traffic port.")
     ops_port: Port = Field(9101, description="Ops port.")
     processes: PositiveInt = Field(1, description="Processes that share the traffic port.")
-    workers: list[str] = Field([], description="Workers as MODEL=URL[,ops=URL].")
+    workers: list[str] = Field(
+        [],
+        description="Workers as MODEL=URL[,ops=URL], MODEL=dns://NAME or MODEL=k8s://NAMESPACE/SERVICE; "
+        "* in place of MODEL: whichever pools they serve.",
+    )
+    pools: dict[str, PoolSettings] = Field(
+        {}, description="Pools by name, with settings of their own; those that workers are named for need not be here."
+    )
     max_body: PositiveInt = Field(9 * 1024 * 1024, description="Largest body, in bytes; more than llm-api's.")
     queue: PositiveInt = Field(1024, description="Requests that may wait per pool.")
     cold_wait: Seconds = Field(20.0, description="Seconds that requests wait for a pool whose last worker went away.")
-    scheduler: Literal["least-work", "round-robin"] = Field("least-work", description="How a worker is chosen.")
+    profile: str = Field("latency", description="How a worker is chosen: a name of ours or one of profiles.")
+    profiles: dict[str, dict[str, PositiveFloat]] = Field(
+        {}, description="Profiles of your own: plugins and their weights, such as {mine: {prefix: 3, least-work: 1}}."
+    )
+    replicas: PositiveInt = Field(1, description="Routers that share the workers.")
     attempts: PositiveInt = Field(3, description="Workers that a request is tried on at most.")
     poll_interval: Seconds = Field(0.5, description="Seconds between two looks at a worker's /load.")
 

@@ -84,7 +84,7 @@ def test_list_that_is_not_json_is_named(
         ("router: [", "is not valid YAML"),
         ("- router", "must hold sections"),
         ("router: {port: 70000}", "router.port: "),
-        ("router: {scheduler: best}", "must be one of least-work, round-robin"),
+        ("router: {log_level: loud}", "must be one of debug, info, warning, error"),
         ("router: {workers: m}", "router.workers: "),
     ],
 )

@@ -63,8 +63,7 @@ class Router:
 
     def worker(self, fake: FakeWorker) -> Worker:
         """What the router knows of ``fake``."""
-        workers = [worker for pool in self.service.pools.values() for worker in pool.workers]
-        return next(worker for worker in workers if worker.url == fake.url)
+        return next(worker for worker in self.service.roster.workers if worker.url == fake.url)
 
     async def settle(self, fake: FakeWorker, state: State) -> None:
         """Wait until the router sees ``fake`` in ``state``."""

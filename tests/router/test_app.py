@@ -105,7 +105,7 @@ async def test_gauges_are_read_at_each_scrape(start_router: StartRouter, start_w
     go = asyncio.Event()
     worker.default = held(go, answer())
     peers = [await router.send() for _ in range(3)]
-    await wait_for(lambda: router.metric("llm_router_queue_depth", "m") == 2, "the queue")
+    await wait_for(lambda: router.metric("llm_router_queue_depth", "m", "5") == 2, "the queue")
     assert router.metric("llm_router_in_flight", "m", worker.name) == 1
     assert router.metric("llm_router_workers", "m", "ready") == 1
     assert router.metric("llm_router_workers", "m", "starting") == 1
@@ -113,9 +113,9 @@ async def test_gauges_are_read_at_each_scrape(start_router: StartRouter, start_w
     for peer in peers:
         await peer.reply()
     await router.idle()
-    assert router.metric("llm_router_queue_depth", "m") == 0
+    assert router.metric("llm_router_queue_depth", "m", "5") == 0
     assert router.metric("llm_router_in_flight", "m", worker.name) == 0
-    assert router.metric("llm_router_queue_wait_seconds", "m") == 3
+    assert router.metric("llm_router_queue_wait_seconds", "m", "5") == 3
     assert router.metric("llm_router_first_byte_seconds", "m") == 3
 
 

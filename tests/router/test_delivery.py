@@ -51,7 +51,7 @@ async def test_lost_before_the_first_event_is_done_again(
     start_router: StartRouter, start_worker: StartWorker, death: object
 ) -> None:
     first, second = await start_worker(), await start_worker()
-    router = await start_router(first, second, scheduler="round-robin")
+    router = await start_router(first, second, profile="round-robin")
     first.script, second.script = [death], [answer()]  # type: ignore[list-item]
     replies = [await (await router.send()).reply() for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 200]
@@ -91,7 +91,7 @@ async def test_kept_connection_that_was_closed_meanwhile_costs_no_attempt(
 
 async def test_deaths_over_kept_connections_count_too(start_router: StartRouter, start_worker: StartWorker) -> None:
     workers = [await start_worker() for _ in range(3)]
-    router = await start_router(*workers, scheduler="round-robin")
+    router = await start_router(*workers, profile="round-robin")
     for _ in workers:
         await (await router.send()).reply()
     for worker in workers:
@@ -206,7 +206,7 @@ async def test_reset_at_every_offset_is_done_again_or_told(
     start_router: StartRouter, start_worker: StartWorker
 ) -> None:
     worker, other = await start_worker(), await start_worker()
-    router = await start_router(worker, other, scheduler="round-robin", poll_interval=0.002)
+    router = await start_router(worker, other, profile="round-robin", poll_interval=0.002)
     full = whole(completion())
     for offset in range(len(full)):
         worker.script, other.script = [raw(full[:offset], "reset")], [raw(full[:offset], "reset")]

@@ -45,7 +45,7 @@ async def test_stream_reset_at_every_offset_is_whole_or_clean(
     start_router: StartRouter, start_worker: StartWorker
 ) -> None:
     worker, other = await start_worker(), await start_worker()
-    router = await start_router(worker, other, scheduler="round-robin", poll_interval=0.002)
+    router = await start_router(worker, other, profile="round-robin", poll_interval=0.002)
     other.default = stream(*tokens(2))
     full = b"".join(tokens(2))
     first, done = len(stream_head() + chunk(tokens(2)[0])), STREAM.index(b"[DONE]\n\n") + len(b"[DONE]\n\n")

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from headrace.router.health.watch import Watch
 from headrace.router.worker import State
+from headrace.service.secret import HopSecret
 from tests.fakes import answer, silence
 from tests.router.conftest import StartRouter, StartWorker
 from tests.wire.peer import wait_for
@@ -52,9 +54,9 @@ async def test_another_model_is_misnamed(start_router: StartRouter, start_worker
 async def test_nonsense_is_forgiven_twice(start_router: StartRouter, start_worker: StartWorker) -> None:
     worker = await start_worker()
     router = await start_router(worker, poll_interval=1000)
-    await wait_for(lambda: len(worker.ops.calls) >= 4, "the looks at the start")
-    watched = router.service._watches[0]
+    await wait_for(lambda: len(worker.ops.calls) >= 2, "the look at the start")
     known = router.worker(worker)
+    watched = Watch(known, 1000, HopSecret(""), router.service.roster.looked)
     for state in (State.READY, State.READY, State.DOWN):
         worker.ops.script = [answer(200, b"ok"), answer(200, b"not json")]
         await watched.look()

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import random
 import time
-from collections import defaultdict
 from collections.abc import Coroutine
 
 import msgspec
 
 from headrace.config import RouterSettings
+from headrace.router.build import build_pools
 from headrace.router.delivery import Delivery
-from headrace.router.discovery.static import static_workers
-from headrace.router.flow.queue import PoolQueue
+from headrace.router.discovery.specification import named_pools, parse, static_targets
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
 from headrace.router.pools import describe
-from headrace.router.scheduling.least_work import LeastWork
-from headrace.router.scheduling.round_robin import RoundRobin
-from headrace.router.scheduling.scheduler import Scheduler, Scorer
+from headrace.router.roster import Roster
 from headrace.router.ticket import Ticket
-from headrace.router.worker import Worker
+from headrace.router.worker import State, Worker
 from headrace.service import run
 from headrace.service.ops import JSON
 from headrace.service.secret import HopSecret
@@ -34,6 +31,7 @@ from headrace.wire.routes import Routes
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 1.0
+_FIRST_LOOK = 5.0
 
 
 def serve(settings: RouterSettings) -> None:
@@ -42,32 +40,31 @@ def serve(settings: RouterSettings) -> None:
 
 
 class RouterService:
-    """Pools, the watches over their workers, and the way through. A ``Service``."""
+    """Pools, their workers, and the way through. A ``Service``."""
 
     name = "router"
 
     def __init__(self, settings: RouterSettings) -> None:
         self.registry = Registry()
         self.limits = ServerLimits(body=settings.max_body)
-        self.pools = _pools(settings)
+        self._settings = settings
+        specifications = [parse(text) for text in settings.workers]
+        self._static = static_targets(specifications)
+        self.pools = build_pools(settings, named_pools(specifications), time.monotonic)
         self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
+        self.roster = Roster(self.pools, self._watch, shares=settings.processes * settings.replicas)
         metrics = RouterMetrics(self.registry)
         metrics.watch(self.registry, list(self.pools.values()))
         self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts)
-        self._watches = [
-            Watch(worker, settings.poll_interval, self._secret, self._changed)
-            for pool in self.pools.values()
-            for worker in pool.workers
-        ]
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self.routes = Routes(fallback=self._deliver)
         self.routes.add("GET", "/pools", self._show_pools)
 
     async def start(self) -> None:
-        await asyncio.gather(*(watch.look() for watch in self._watches))
-        jobs = [watch.run() for watch in self._watches]
-        self._tasks = [asyncio.create_task(job) for job in (*jobs, self._delivery.watch.run(), self._keep_house())]
+        self.roster.publish("static", self._static)
+        self._tasks = [asyncio.create_task(job) for job in (self._delivery.watch.run(), self._keep_house())]
+        await self._see_all()
 
     def unready(self) -> str | None:
         return "draining" if self._draining else None
@@ -86,21 +83,28 @@ class RouterService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for pool in self.pools.values():
-            for worker in pool.workers:
-                worker.close()
+        await self.roster.close()
 
-    def _changed(self, worker: Worker) -> None:
-        self.pools[worker.pool].changed()
+    async def _watch(self, worker: Worker) -> None:
+        watch = Watch(worker, self._settings.poll_interval, self._secret, self.roster.looked)
+        await watch.run()
+
+    async def _see_all(self) -> None:
+        """Wait, a little, until each worker was looked at: the first requests should know the whole fleet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK):
+                while any(worker.state is State.UNKNOWN for worker in self.roster.workers):
+                    await asyncio.sleep(0.01)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             now = time.monotonic()
+            self.roster.tidy()
             for pool in self.pools.values():
                 pool.expire()
-                for worker in pool.workers:
-                    worker.origin.close_idle(now)
+            for worker in self.roster.workers:
+                worker.origin.close_idle(now)
 
     def _deliver(self, exchange: Exchange) -> Coroutine[None, None, None]:
         self._secret.demand(exchange.request)
@@ -109,25 +113,3 @@ class RouterService:
     async def _show_pools(self, exchange: Exchange) -> None:
         self._secret.demand(exchange.request)
         exchange.respond(200, JSON, msgspec.json.encode(describe(self.pools)))
-
-
-def _pools(settings: RouterSettings) -> dict[str, PoolQueue]:
-    workers: dict[str, list[Worker]] = defaultdict(list)
-    for worker in static_workers(settings.workers):
-        workers[worker.pool].append(worker)
-    return {
-        name: PoolQueue(
-            name,
-            members,
-            Scheduler([(_scorer(settings.scheduler), 1.0)], random.Random()),  # noqa: S311  ties, not secrets
-            capacity=settings.queue,
-            shares=settings.processes,
-            cold_wait=settings.cold_wait,
-            clock=time.monotonic,
-        )
-        for name, members in workers.items()
-    }
-
-
-def _scorer(name: str) -> Scorer:
-    return RoundRobin() if name == "round-robin" else LeastWork()

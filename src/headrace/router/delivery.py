@@ -64,6 +64,7 @@ class _Journey:
     def start(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         """The headers of an answer that begins now."""
         self.metrics.first_byte.observe(time.monotonic() - self.dispatched)
+        self.queue.answered(self.worker, self.ticket, stream=head.event_stream)
         return [*EVENT_STREAM, *self.headers()] if head.event_stream else [content_type(head), *self.headers()]
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -119,9 +120,11 @@ class Delivery:
         journey.attempts += 1
         journey.dispatched = now = time.monotonic()
         if journey.attempts == 1:
-            journey.metrics.queue_wait.observe(journey.queued)
+            journey.metrics.waited(ticket.priority, journey.queued)
+            journey.metrics.dispatch.observe(now - ticket.arrived)
         relay = Relay(exchange, journey.start, deadline=ticket.deadline)
         self.watch.add(relay)
+        worker.attempts.add(relay)
         answered = False
         try:
             connection = worker.origin.take() or await worker.origin.connect()
@@ -131,13 +134,16 @@ class Delivery:
             except ConnectionLost as lost:
                 if not lost.stale:
                     raise
-                answer = await self._again(worker, relay, request)
+                answer = await self._again(journey, relay, request)
             answered = answer is None or answer.status < 500
+            if answer is not None and answer.status == 200:
+                queue.answered(worker, ticket, stream=False)
         except WireError as error:
             self._after_loss(exchange, journey, worker, error)
             return False
         finally:
             self.watch.discard(relay)
+            worker.attempts.discard(relay)
             queue.release(worker, ticket, finished=answered)
         if answer is None:
             exchange.finish()
@@ -148,14 +154,14 @@ class Delivery:
             _respond(exchange, journey, answer)
         return True
 
-    async def _again(self, worker: Worker, relay: Relay, request: bytes) -> Answer | None:
+    async def _again(self, journey: _Journey, relay: Relay, request: bytes) -> Answer | None:
         """Once more over a fresh connection: a kept one may have been closed before the request was there.
 
         Where nobody listens any more it was no such thing: the worker died, and perhaps of this request.
         """
-        self._metrics.retries.labels(worker.pool, "stale").inc()
+        self._metrics.retries.labels(journey.ticket.pool, "stale").inc()
         try:
-            connection = await worker.origin.connect()
+            connection = await journey.worker.origin.connect()
         except ConnectError as error:
             raise ConnectionLost(str(error)) from None
         return await relay.again(connection, request)
@@ -196,7 +202,7 @@ class Delivery:
         log.warning("attempt failed", extra={"worker": worker.name, "pool": pool, "error": str(error)})
         died = isinstance(error, ConnectionLost) and not error.stale
         if died or isinstance(error, ConnectError):
-            _mark(journey, worker, State.DOWN, str(error))
+            _mark(worker, State.DOWN, str(error))
         if exchange.started:
             raise BadGateway("The worker broke off in mid-answer.", code="worker_lost")
         if isinstance(error, UpstreamTimeout) and time.monotonic() > journey.ticket.deadline:
@@ -224,17 +230,17 @@ class Delivery:
         journey.tried += (worker,)
         code = usage.error_code(answer.body)
         if code in _NOT_NOW:
-            _mark(journey, worker, _NOT_NOW[code], "it refused a request")
-        elif all(other in journey.tried for other in journey.queue.workers if other.state is State.READY):
+            _mark(worker, _NOT_NOW[code], "it refused a request")
+        elif all(other in journey.tried for other, ready in journey.queue.workers.items() if ready):
             return False
         self._metrics.retries.labels(journey.ticket.pool, "refused").inc()
         return True
 
 
-def _mark(journey: _Journey, worker: Worker, state: State, reason: str) -> None:
-    """Send nothing to the worker until it was looked at again."""
-    worker.state, worker.reason = state, reason
-    journey.queue.changed()
+def _mark(worker: Worker, state: State, reason: str) -> None:
+    """Send nothing to the worker until it was looked at again. What health or discovery said of it stands."""
+    if worker.state not in (State.QUARANTINED, State.SUSPECT) and not worker.leaving:
+        worker.turn(state, reason)
 
 
 def _respond(exchange: Exchange, journey: _Journey, answer: Answer) -> None:

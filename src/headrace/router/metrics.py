@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from headrace.router.flow.bands import BANDS
 from headrace.router.flow.queue import PoolQueue
-from headrace.router.worker import State
-from headrace.telemetry.metrics import TTFT_BUCKETS, WAIT_BUCKETS, Registry
+from headrace.router.worker import State, Worker
+from headrace.telemetry.metrics import TTFT_BUCKETS, WAIT_BUCKETS, Histogram, Registry
 
 
 class PoolMetrics:
@@ -14,8 +15,18 @@ class PoolMetrics:
 
     def __init__(self, metrics: RouterMetrics, pool: str) -> None:
         self.ok = metrics.requests.labels(pool, "ok")
-        self.queue_wait = metrics.queue_wait.labels(pool)
+        self.dispatch = metrics.dispatch.labels(pool)
         self.first_byte = metrics.first_byte.labels(pool)
+        self._pool = pool
+        self._metrics = metrics
+        self._waits: list[Histogram | None] = [None] * BANDS
+
+    def waited(self, band: int, seconds: float) -> None:
+        """A request of priority ``band`` got its slot after so long in the queue."""
+        wait = self._waits[band]
+        if wait is None:
+            wait = self._waits[band] = self._metrics.queue_wait.labels(self._pool, str(band))
+        wait.observe(seconds)
 
 
 class RouterMetrics:
@@ -33,27 +44,64 @@ class RouterMetrics:
             "llm_router_poisoned_total", "Requests refused because workers died on them.", ["pool"]
         )
         self.queue_wait = registry.histogram(
-            "llm_router_queue_wait_seconds", "Time from arrival to a worker's slot.", ["pool"], WAIT_BUCKETS
+            "llm_router_queue_wait_seconds", "Time in the queue, by priority.", ["pool", "priority"], WAIT_BUCKETS
+        )
+        self.dispatch = registry.histogram(
+            "llm_router_dispatch_seconds",
+            "Time from arrival to the first dispatch to a worker.",
+            ["pool"],
+            WAIT_BUCKETS,
         )
         self.first_byte = registry.histogram(
             "llm_router_first_byte_seconds", "Time from dispatch to the worker's first bytes.", ["pool"], TTFT_BUCKETS
         )
-        self.queue_depth = registry.gauge("llm_router_queue_depth", "Requests that wait for a worker.", ["pool"])
+        self.queue_depth = registry.gauge(
+            "llm_router_queue_depth", "Requests that wait for a worker, by priority.", ["pool", "priority"]
+        )
         self.in_flight = registry.gauge(
             "llm_router_in_flight", "Requests that workers work on for this router.", ["pool", "worker"]
         )
         self.workers = registry.gauge("llm_router_workers", "Workers by state.", ["pool", "state"], merge="max")
+        self.decisions = registry.counter(
+            "llm_router_decisions_total", "Choices of a worker, by what decided.", ["pool", "reason"]
+        )
+        self.prompt_tokens = registry.counter(
+            "llm_router_prompt_tokens_total", "Estimated prompt tokens of dispatched requests.", ["pool"]
+        )
+        self.cached_tokens = registry.counter(
+            "llm_router_expected_cached_tokens_total", "Of these, those that the worker was held to have.", ["pool"]
+        )
+        self._seen: set[tuple[str, str]] = set()
 
     def watch(self, registry: Registry, pools: Sequence[PoolQueue]) -> None:
-        """Read the gauges off the pools at each scrape."""
+        """Read what is cheaper to read than to keep off the pools at each scrape."""
+        registry.on_collect(lambda: self._collect(pools))
 
-        def collect() -> None:
-            for pool in pools:
-                self.queue_depth.labels(pool.name).set(pool.waiting)
-                for state in State:
-                    count = sum(worker.state is state for worker in pool.workers)
-                    self.workers.labels(pool.name, state).set(count)
-                for worker in pool.workers:
-                    self.in_flight.labels(pool.name, worker.name).set(worker.in_flight)
+    def _collect(self, pools: Sequence[PoolQueue]) -> None:
+        seen: set[tuple[str, str]] = set()
+        for pool in pools:
+            self._read(pool)
+            for worker in pool.workers:
+                seen.add((pool.name, worker.name))
+                self.in_flight.labels(pool.name, worker.name).set(worker.in_flight)
+        for gone in self._seen - seen:
+            self.in_flight.remove(*gone)
+        self._seen = seen
 
-        registry.on_collect(collect)
+    def _read(self, pool: PoolQueue) -> None:
+        for band, depth in enumerate(pool.depths()):
+            self.queue_depth.labels(pool.name, str(band)).set(depth)
+        for state, count in _count_states(pool.workers).items():
+            self.workers.labels(pool.name, state).set(count)
+        decisions = pool.scheduler.decisions
+        for reason, times in decisions.counts.items():
+            self.decisions.labels(pool.name, reason).value = times
+        self.prompt_tokens.labels(pool.name).value = decisions.prompt_tokens
+        self.cached_tokens.labels(pool.name).value = decisions.cached_tokens
+
+
+def _count_states(workers: Collection[Worker]) -> dict[State, int]:
+    counts = dict.fromkeys(State, 0)
+    for worker in workers:
+        counts[worker.state] += 1
+    return counts

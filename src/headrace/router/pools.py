@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from headrace.router.flow.queue import PoolQueue
-from headrace.router.worker import State, Worker
+from headrace.router.worker import Worker
 
 
 class WorkerView(msgspec.Struct):
@@ -21,6 +21,9 @@ class WorkerView(msgspec.Struct):
     kv_used: int
     kv_total: int
     epoch: str
+    engine: str
+    slots: int
+    """Requests that this process gives it at most."""
 
 
 class PoolView(msgspec.Struct):
@@ -44,15 +47,14 @@ def describe(pools: Mapping[str, PoolQueue]) -> PoolsView:
 
 
 def _pool(pool: PoolQueue) -> PoolView:
-    models = [model for worker in pool.workers if (model := worker.model) is not None]
-    ready = any(worker.state is State.READY for worker in pool.workers)
+    models = [worker.models[pool.name] for worker in pool.workers if pool.name in worker.models]
     return PoolView(
         pool.name,
         sorted({adapter for model in models for adapter in model.adapters}),
         min((model.context for model in models if model.context), default=0),
         next((model.modality for model in models), "text"),
         pool.waiting,
-        round(pool.wait_estimate() * 1000) if ready else 0,
+        round(pool.wait_estimate() * 1000) if any(pool.workers.values()) else 0,
         [_worker(worker) for worker in pool.workers],
     )
 
@@ -70,4 +72,6 @@ def _worker(worker: Worker) -> WorkerView:
         load.kv_used,
         load.kv_total,
         load.epoch,
+        worker.engine,
+        worker.slots,
     )

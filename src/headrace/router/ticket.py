@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from headrace.errors import InvalidRequest
 from headrace.wire import contract
 
+Matches = list[tuple[int, float]]
+"""Who has how much of a prompt: sets of workers as bits, and the share of the prompt, the largest first."""
+
 DEFAULT_DEADLINE_MS = b"600000"
 DEFAULT_COST = b"256,256"
 DEFAULT_PRIORITY = 5
@@ -16,7 +19,20 @@ LOWEST_PRIORITY = 9
 class Ticket:
     """A request's place in the queue and its weight. Missing headers have defaults: older senders do not know all."""
 
-    __slots__ = ("_headers", "arrived", "deadline", "output_tokens", "pool", "prefix", "prompt_tokens", "work")
+    __slots__ = (
+        "_headers",
+        "arrived",
+        "deadline",
+        "dispatched",
+        "inputs",
+        "matches",
+        "output_tokens",
+        "pool",
+        "prefix",
+        "prompt_tokens",
+        "uncached",
+        "work",
+    )
 
     def __init__(self, headers: Mapping[bytes, bytes], now: float) -> None:
         """Raises InvalidRequest where the pool is missing or a number is not one."""
@@ -32,6 +48,13 @@ class Ticket:
             self.deadline = now + int(headers.get(contract.DEADLINE, DEFAULT_DEADLINE_MS)) / 1000
             """``time.monotonic()`` by which the first byte must be there."""
             self.prefix = headers.get(contract.PREFIX_BLOCKS, b"")
+            self.uncached: float = self.prompt_tokens
+            """Prompt tokens that its worker has still to compute, as placement believes."""
+            self.dispatched = now
+            """When it last went to a worker."""
+            self.matches: Matches | None = None
+            self.inputs: tuple[float, ...] | None = None
+            """What placement looked up for it: scratch of ``scheduling``."""
         except KeyError:
             raise InvalidRequest(
                 f"The header {contract.MODEL.decode()} is missing; send requests to llm-api."

@@ -1,15 +1,23 @@
-"""One worker, as the router knows it."""
+"""One worker, as the router knows it: what it serves, how it is, and what we gave it.
+
+Nothing here reads a clock or talks to anybody: looks and deliveries tell it what happened, and it tells the queues
+that it stands in when it may take something.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from headrace.wire.client import Origin
 
 if TYPE_CHECKING:
+    from headrace.errors import WireError
     from headrace.router.ticket import Ticket
 
 BARE_ENGINE_SLOTS = 256
@@ -21,10 +29,14 @@ class State(StrEnum):
     """Not looked at yet."""
     STARTING = "starting"
     READY = "ready"
+    SUSPECT = "suspect"
+    """It has work and makes no progress; it is being probed and gets nothing new."""
+    QUARANTINED = "quarantined"
+    """It failed the probe: what it had was taken elsewhere. Probed until it answers again."""
     DRAINING = "draining"
     DOWN = "down"
     MISNAMED = "misnamed"
-    """It answers, but serves no model of the pool's name."""
+    """It answers, but serves no model of its pools' names."""
 
 
 class ModelLoad(msgspec.Struct, frozen=True):
@@ -50,25 +62,64 @@ class Load(msgspec.Struct, frozen=True):
     epoch: str = ""
 
 
-class Worker:
-    """A worker of one pool: where it is, how it is, and what we gave it."""
+class Line(Protocol):
+    """A queue that a worker serves."""
 
-    def __init__(self, pool: str, url: str, ops_url: str | None) -> None:
-        self.pool = pool
+    def updated(self, worker: Worker) -> None:
+        """The worker may take something now, or no longer."""
+
+    def forget(self, worker: Worker) -> None:
+        """The worker began anew: what was learned of it is void."""
+
+
+class Attempt(Protocol):
+    """A request of ours on its way through a worker, as health sees it; ``wire.relay.Relay`` is one."""
+
+    last_event: float
+    """``time.monotonic()`` of the last event that came; 0 before the first."""
+    paused: bool
+    """We do not read: the client is slow."""
+
+    def fail(self, error: WireError) -> None:
+        """Give it up."""
+
+
+class Worker:
+    """A server of one or more models. ``url`` is its traffic port, ``ops_url`` None for a bare engine."""
+
+    def __init__(self, url: str, ops_url: str | None = None, *, pools: Iterable[str] = (), shares: int = 1) -> None:
+        """``pools`` it is there for; ``shares``: processes and replicas of the router that share its slots."""
         self.url = url
+        self.pools = frozenset(pools)
         self.origin = Origin(url)
         self.name = self.origin.name
         self.name_bytes = self.name.encode()
+        self.seed = xxh3_64_intdigest(self.name_bytes)
+        """For rendezvous hashing: every replica of the router has the same."""
         self.ops_origin = Origin(ops_url) if ops_url else None
+        self.engine = "headrace" if ops_url else ""
+        """What it is, once it is known: ``vllm``, ``llamacpp``, …"""
         self.state = State.UNKNOWN
         self.reason = "not looked at yet"
+        self.leaving = False
+        """Discovery does not name it any more: it finishes what it has."""
         self.load = Load()
+        self.models: dict[str, ModelLoad] = {}
+        self.lines: list[Line] = []
+        self.attempts: set[Attempt] = set()
+        """Our requests that it works on, for those who can tell of their progress."""
         self.in_flight = 0
         """Requests of ours that it works on."""
-        self.in_flight_then = 0
-        """What that was when ``load`` was told."""
         self.work = 0
         """Their estimated tokens."""
+        self.prefill = 0.0
+        """Prompt tokens of ours that it has still to compute: of requests without a first byte."""
+        self.slots = 0
+        """Requests of ours that it may have at a time."""
+        self.kv_room: float = math.inf
+        """Tokens that its KV cache still takes, as far as we know; infinite where it does not tell."""
+        self._shares = shares
+        self._size_slots()
 
     @property
     def bare(self) -> bool:
@@ -76,23 +127,95 @@ class Worker:
         return self.ops_origin is None
 
     @property
-    def model(self) -> ModelLoad | None:
-        return next((model for model in self.load.models if model.name == self.pool), None)
+    def requests(self) -> int:
+        """Requests that it has, ours and those of other routers."""
+        load = self.load
+        return max(self.in_flight, load.running + load.waiting)
+
+    @property
+    def kv_usage(self) -> float:
+        """0 to 1; 0 where it does not tell."""
+        load = self.load
+        return load.kv_used / load.kv_total if load.kv_total else 0.0
+
+    def accepts(self, pool: str) -> bool:
+        """Whether a request for ``pool`` may go to it now, as far as slots are concerned."""
+        return self.state is State.READY and self.in_flight < self.slots and pool in self.models
+
+    def turn(self, state: State, reason: str = "") -> bool:
+        """Be in another state from now on. False if it is the one that it was in."""
+        self.reason = reason
+        if state is self.state:
+            return False
+        self.state = state
+        self._tell()
+        return True
 
     def observe(self, load: Load) -> None:
-        """Take in what the worker says of itself."""
-        self.load = load if load.max_running > 0 else msgspec.structs.replace(load, max_running=BARE_ENGINE_SLOTS)
-        self.in_flight_then = self.in_flight
+        """Take in what the worker says of itself. A new epoch starts cold."""
+        known, self.load = self.load, load
+        if load.max_running <= 0:
+            self.load = load = msgspec.structs.replace(load, max_running=BARE_ENGINE_SLOTS)
+        if load.models != known.models or not self.models:
+            self.models = {model.name: model for model in load.models}
+        if known.epoch and load.epoch != known.epoch:
+            for line in self.lines:
+                line.forget(self)
+        self._size_slots()
+        free = (load.kv_total - load.kv_used) * load.block_size
+        self.kv_room = free if load.kv_total and load.block_size else math.inf
+        if load != known:
+            self._tell()
+
+    def share(self, shares: int) -> None:
+        """Take that many to share the slots from now on."""
+        if shares != self._shares:
+            self._shares = shares
+            self._size_slots()
+            self._tell()
 
     def begin(self, ticket: Ticket) -> None:
+        """It got a request."""
         self.in_flight += 1
         self.work += ticket.work
+        self.prefill += ticket.uncached
+        self.kv_room -= ticket.work
+        if self.in_flight == self.slots:
+            self._tell()
+
+    def answered(self, ticket: Ticket) -> None:
+        """The first byte of its answer is here."""
+        self.prefill -= ticket.uncached
+        ticket.uncached = 0.0
 
     def end(self, ticket: Ticket) -> None:
+        """The request is no longer with it."""
+        full = self.in_flight >= self.slots
         self.in_flight -= 1
         self.work -= ticket.work
+        self.kv_room += ticket.work
+        self.answered(ticket)
+        if not self.in_flight:
+            self.prefill = 0.0  # what rounding left
+        if full or len(self.lines) > 1:
+            self._tell()
 
     def close(self) -> None:
         self.origin.close()
         if self.ops_origin is not None:
             self.ops_origin.close()
+
+    def _size_slots(self) -> None:
+        """Our share, or what we have plus our share of what nobody uses: idle neighbours' slots are not left empty."""
+        load = self.load
+        unused = max(0, load.max_running - load.running - load.waiting)
+        share, spare = -(-load.max_running // self._shares), -(-unused // self._shares)
+        alone = self._shares == 1
+        self.slots = load.max_running if alone else min(load.max_running, max(share, self.in_flight + spare))
+
+    def _tell(self) -> None:
+        lines = self.lines
+        if len(lines) > 1:  # each pool is the first to be served in its turn
+            lines.append(lines.pop(0))
+        for line in list(lines):
+            line.updated(self)

@@ -3,29 +3,28 @@ from __future__ import annotations
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.router.discovery.static import static_workers
+from headrace.router.discovery.specification import parse, static_targets
+from headrace.router.discovery.target import Target, merge
+
+
+def targets(*texts: str) -> list[Target]:
+    return static_targets([parse(text) for text in texts])
 
 
 def test_bare_engine() -> None:
-    [worker] = static_workers(["org/model=http://gpu-1:8000/"])
-    assert (worker.pool, worker.url, worker.name, worker.bare) == (
-        "org/model",
-        "http://gpu-1:8000",
-        "gpu-1:8000",
-        True,
-    )
+    [target] = targets("org/model=http://gpu-1:8000/")
+    assert target == Target("http://gpu-1:8000", None, frozenset(["org/model"]))
+    assert target.name == "gpu-1:8000"
 
 
 def test_worker_with_ops_port() -> None:
-    [worker] = static_workers(["m=http://a:1,ops=http://a:2/"])
-    assert not worker.bare
-    assert worker.ops_origin is not None
-    assert worker.ops_origin.name == "a:2"
+    [target] = targets("m=http://a:1,ops=http://a:2/")
+    assert target.ops_url == "http://a:2"
 
 
 def test_one_address_may_serve_several_pools() -> None:
-    workers = static_workers(["m=http://a:1", "n=http://a:1"])
-    assert [worker.pool for worker in workers] == ["m", "n"]
+    [merged] = merge(targets("m=http://a:1", "n=http://a:1,ops=http://a:2")).values()
+    assert merged == Target("http://a:1", "http://a:2", frozenset(["m", "n"]))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +49,18 @@ def test_one_address_may_serve_several_pools() -> None:
         "m=http://a:1,ops=",
         "m=http://a:1,ops=a:2",
         "m=http://a:1,slots=3",
+        "m=dns://",
+        "m=dns://a,ops=http://a:2",
+        "m=dns://a/b",
+        "m=k8s://llm",
     ],
 )
 def test_wrong_form_is_refused_with_the_right_one(wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"http://host:port"):
-        static_workers([wrong])
+        targets(wrong)
 
 
 @pytest.mark.parametrize("twin", ["m=http://a:80", "m=http://a:80/", "m=http://A", "m=http://a:80,ops=http://a:2"])
 def test_same_worker_twice_is_refused(twin: str) -> None:
     with pytest.raises(ConfigError, match="twice"):
-        static_workers(["m=http://a", twin])
+        targets("m=http://a", twin)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
 from headrace.errors import DeadlineExceeded, Overloaded
 from headrace.router.flow.drain_rate import LEAST, MOST
 from headrace.router.flow.queue import PoolQueue
-from headrace.router.scheduling.least_work import LeastWork
-from headrace.router.scheduling.scheduler import Scheduler
+from headrace.router.scheduling import profiles
 from headrace.router.ticket import Ticket
-from headrace.router.worker import Load, State, Worker
+from headrace.router.worker import Load, ModelLoad, State, Worker
 
 
 class Clock:
@@ -30,14 +30,21 @@ def ticket(clock: Clock, seconds: float = 60) -> Ticket:
 
 
 def queue(clock: Clock, *slots: int, capacity: int = 10, shares: int = 1) -> PoolQueue:
-    workers = [Worker("m", f"http://127.0.0.1:{port}", None) for port in range(1, len(slots) + 1)]
+    ports = range(1, len(slots) + 1)
+    workers = [Worker(f"http://127.0.0.1:{port}", pools=["m"], shares=shares) for port in ports]
     for worker, count in zip(workers, slots, strict=True):
-        worker.load = Load(max_running=count)
-        worker.state = State.READY
-    scheduler = Scheduler([(LeastWork(), 1.0)], random.Random(1))
-    made = PoolQueue("m", workers, scheduler, capacity=capacity, shares=shares, cold_wait=5, clock=clock)
-    made.changed()
-    return made
+        worker.observe(load(count))
+        worker.turn(State.READY)
+    scheduler = profiles.build("least-work", {}, random.Random(1))
+    return PoolQueue("m", scheduler, capacity=capacity, cold_wait=5, clock=clock, workers=workers)
+
+
+def load(max_running: int, **more: Any) -> Load:
+    return Load(max_running=max_running, models=(ModelLoad("m"),), **more)
+
+
+def members(pool: PoolQueue) -> list[Worker]:
+    return list(pool.workers)
 
 
 async def test_least_work_first_and_slots_are_the_limit() -> None:
@@ -100,17 +107,16 @@ async def test_deadline_ends_the_wait() -> None:
 async def test_avoided_worker_only_where_there_is_no_other() -> None:
     clock = Clock()
     pool = queue(clock, 2, 2)
-    first, second = pool.workers
+    first, second = members(pool)
     assert pool.try_admit(ticket(clock), (first,)) is second
-    second.state = State.DOWN
-    pool.changed()
+    second.turn(State.DOWN)
     assert pool.try_admit(ticket(clock), (first,)) is first
 
 
 async def test_processes_share_the_slots() -> None:
     clock = Clock()
     pool = queue(clock, 8, shares=4)
-    pool.workers[0].load = Load(max_running=8, running=7)
+    members(pool)[0].observe(load(8, running=7))
     assert [pool.try_admit(ticket(clock)) is not None for _ in range(3)] == [True, True, False]
 
 
@@ -137,9 +143,8 @@ async def test_nothing_is_lost_in_a_random_walk() -> None:
             worker, mine = running.pop(rng.randrange(len(running)))
             pool.release(worker, mine, finished=True)
         else:
-            worker = rng.choice(pool.workers)
-            worker.state = rng.choice([State.READY, State.READY, State.DOWN])
-            pool.changed()
+            worker = rng.choice(members(pool))
+            worker.turn(rng.choice([State.READY, State.READY, State.DOWN]))
         if rng.random() < 0.5:
             await asyncio.sleep(0)
         tasks = {task for task in tasks if not task.done()}
@@ -208,10 +213,10 @@ async def test_who_was_admitted_before_goes_first_and_is_not_refused() -> None:
     new.cancel()
 
 
-async def test_processes_share_the_queue() -> None:
+async def test_queue_is_bounded() -> None:
     clock = Clock()
-    pool = queue(clock, 1, capacity=4, shares=2)
-    pool.workers[0].observe(Load(max_running=1, running=1))
+    pool = queue(clock, 1, capacity=2, shares=2)
+    members(pool)[0].observe(load(1, running=1))
     pool.try_admit(ticket(clock))
     waiting = [asyncio.create_task(pool.wait(ticket(clock))) for _ in range(2)]
     await asyncio.sleep(0)
@@ -224,27 +229,26 @@ async def test_processes_share_the_queue() -> None:
 async def test_slots_that_the_other_processes_leave_are_used() -> None:
     clock = Clock()
     pool = queue(clock, 8, shares=2)
-    worker = pool.workers[0]
+    worker = members(pool)[0]
     for _ in range(5):  # each look shows what is unused still
         while pool.try_admit(ticket(clock)) is not None:
             pass
-        worker.observe(Load(max_running=8, running=worker.in_flight))
+        worker.observe(load(8, running=worker.in_flight))
     assert worker.in_flight == 8
 
 
 async def test_own_share_is_left_to_each_process() -> None:
     clock = Clock()
     pool = queue(clock, 8, shares=2)
-    pool.workers[0].observe(Load(max_running=8, running=8))
+    members(pool)[0].observe(load(8, running=8))
     assert [pool.try_admit(ticket(clock)) is not None for _ in range(5)] == [True] * 4 + [False]
 
 
 async def test_cold_pool_waits_and_then_says_why() -> None:
     clock = Clock()
     pool = queue(clock, 1)
-    worker = pool.workers[0]
-    worker.state, worker.reason = State.STARTING, "loading the model"
-    pool.changed()
+    worker = members(pool)[0]
+    worker.turn(State.STARTING, "loading the model")
     waiting = asyncio.create_task(pool.wait(ticket(clock)))
     await asyncio.sleep(0)
     clock.now += 4
@@ -265,16 +269,14 @@ async def test_cold_pool_waits_and_then_says_why() -> None:
 async def test_pool_that_is_warm_again_starts_to_count_anew() -> None:
     clock = Clock()
     pool = queue(clock, 1)
-    worker = pool.workers[0]
+    worker = members(pool)[0]
     for state in (State.DOWN, State.READY, State.DOWN):
-        worker.state = state
-        pool.changed()
+        worker.turn(state)
         clock.now += 4
     waiting = asyncio.create_task(pool.wait(ticket(clock)))
     await asyncio.sleep(0)
     pool.expire()
-    worker.state = State.READY
-    pool.changed()
+    worker.turn(State.READY)
     assert await waiting is worker
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace.router.discovery.static import static_workers
+from headrace.router.discovery.specification import parse
 from headrace.router.health.watch import Watch
 from headrace.router.worker import BARE_ENGINE_SLOTS, State, Worker
 from headrace.service.secret import HopSecret
@@ -19,11 +19,19 @@ class Looker:
 
     def __init__(self, fake: FakeWorker, *, secret: str = "", timeout: float = 20.0) -> None:
         self.changes: list[State] = []
-        [self.worker] = static_workers([fake.spec])
-        self._watch = Watch(self.worker, 3600, HopSecret(secret), self._changed, timeout=timeout)
+        given = parse(fake.spec)
+        self.worker = Worker(given.address, given.ops, pools=[given.model])
+        self.worker.lines.append(self)
+        self._watch = Watch(self.worker, 3600, HopSecret(secret), self._looked, timeout=timeout)
 
-    def _changed(self, worker: Worker) -> None:
+    def updated(self, worker: Worker) -> None:
         self.changes.append(worker.state)
+
+    def forget(self, worker: Worker) -> None:
+        pass
+
+    def _looked(self, worker: Worker) -> None:
+        pass
 
     async def look(self) -> State:
         await self._watch.look()
@@ -44,13 +52,13 @@ async def test_only_changes_are_told(start_worker: StartWorker, lookers: list[Lo
     lookers.append(looker)
     for _ in range(3):
         await looker.look()
-    assert looker.changes == [State.READY]
+    assert looker.changes == [State.UNKNOWN, State.READY]  # its load, then its state
     fake.load["running"] = 1
     await looker.look()
-    assert looker.changes == [State.READY, State.READY]
+    assert looker.changes[2:] == [State.READY]
     fake.unready = "stalled"
     await looker.look()
-    assert (looker.changes[2:], looker.worker.reason) == ([State.STARTING], "stalled")
+    assert (looker.changes[3:], looker.worker.reason) == ([State.STARTING], "stalled")
 
 
 BAD: dict[str, tuple[Behaviour, ...]] = {
@@ -154,8 +162,7 @@ async def test_bare_engine_is_shown_the_secret(start_worker: StartWorker, looker
     lookers.append(looker)
     assert await looker.look() is State.READY
     assert fake.calls[0].header("authorization") == "Bearer s3cret"
-    assert looker.worker.model is not None
-    assert looker.worker.model.context == 4096
+    assert looker.worker.models["m"].context == 4096
 
 
 async def test_bare_engine_that_refuses_is_not_ready(start_worker: StartWorker, lookers: list[Looker]) -> None:

@@ -1,12 +1,13 @@
+"""Each scorer alone: the order, the tie, what it remembers."""
+
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
-import pytest
-
+from headrace.router.scheduling import profiles
 from headrace.router.scheduling.least_work import LeastWork
-from headrace.router.scheduling.round_robin import RoundRobin
 from headrace.router.scheduling.scheduler import Scheduler
 from headrace.router.ticket import Ticket
 from headrace.router.worker import Load, Worker
@@ -15,7 +16,15 @@ TICKET = Ticket({b"x-headrace-model": b"m", b"x-headrace-cost": b"60,40"}, 0.0)
 
 
 def workers(count: int) -> list[Worker]:
-    return [Worker("m", f"http://127.0.0.1:{port}", None) for port in range(1, count + 1)]
+    return [Worker(f"http://127.0.0.1:{port}", pools=["m"]) for port in range(1, count + 1)]
+
+
+def scheduler(profile: str = "least-work", seed: int = 0, **own: dict[str, float]) -> Scheduler:
+    return profiles.build(profile, own, random.Random(seed))
+
+
+def pick(made: Scheduler, candidates: Sequence[Worker]) -> Worker:
+    return made.pick(TICKET, candidates, 0.0)
 
 
 def test_least_work_is_linear_between_the_extremes() -> None:
@@ -46,37 +55,23 @@ def test_queued_tokens_count_where_nothing_is_ours() -> None:
 
 
 def test_round_robin_takes_them_in_turn() -> None:
-    scheduler = Scheduler([(RoundRobin(), 1.0)], random.Random(0))
+    made = scheduler("round-robin")
     candidates = workers(3)
-    picked = [scheduler.pick(TICKET, candidates).name for _ in range(9)]
+    picked = [pick(made, candidates).name for _ in range(9)]
     assert picked == [worker.name for worker in candidates] * 3
 
 
 def test_round_robin_goes_on_when_one_is_missing() -> None:
-    scheduler = Scheduler([(RoundRobin(), 1.0)], random.Random(0))
+    made = scheduler("round-robin")
     first, second, third = workers(3)
-    scheduler.pick(TICKET, [first, second, third])
-    assert scheduler.pick(TICKET, [first, third]) is third
-    assert scheduler.pick(TICKET, [first, third]) is first
+    pick(made, [first, second, third])
+    assert pick(made, [first, third]) is third
+    assert pick(made, [first, third]) is first
 
 
 def test_ties_are_broken_at_random() -> None:
-    scheduler = Scheduler([(LeastWork(), 1.0)], random.Random(3))
+    made = scheduler(seed=3)
     candidates = workers(2)
-    picked = Counter(scheduler.pick(TICKET, candidates).name for _ in range(100))
+    picked = Counter(pick(made, candidates).name for _ in range(100))
     assert min(picked.values()) > 20
     assert len(picked) == 2
-
-
-@pytest.mark.parametrize(("weight", "chosen"), [(0.5, 0), (2.0, 1)])
-def test_weights_decide(weight: float, chosen: int) -> None:
-    class Fixed:
-        def __init__(self, *scores: float) -> None:
-            self._scores = list(scores)
-
-        def score(self, ticket: Ticket, candidates: object) -> list[float]:
-            return self._scores
-
-    scheduler = Scheduler([(Fixed(1, 0), 1.0), (Fixed(0, 1), weight)], random.Random(0))
-    candidates = workers(2)
-    assert scheduler.pick(TICKET, candidates) is candidates[chosen]

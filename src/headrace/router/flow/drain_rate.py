@@ -7,6 +7,8 @@ import math
 _WINDOW = 30.0
 LEAST, MOST = 1.0, 60.0
 _UNKNOWN = 5.0
+_SURE = 4.0
+"""Requests that must have been finished lately before somebody is refused because of the rate."""
 
 
 class DrainRate:
@@ -36,6 +38,13 @@ class DrainRate:
         kept = math.exp((self._at - now) / _WINDOW)
         seconds = self._seconds * kept + _WINDOW * (1.0 - kept)
         return self._finished * kept / seconds if seconds > 0 else 0.0
+
+    def wait(self, ahead: int, now: float) -> float:
+        """Seconds until ``ahead`` requests and one more are through; 0 where too few were seen to tell."""
+        if self._finished < _SURE:
+            return 0.0
+        rate = self.rate(now)
+        return (ahead + 1) / rate if rate > 0 else 0.0
 
     def retry_after(self, waiting: int, now: float) -> float:
         """Seconds until ``waiting`` requests and one more are through, between 1 and 60."""

@@ -1,28 +1,53 @@
-"""The bounded queue of one pool.
+"""The bounded queue of one pool, and admission to its workers.
 
-A request is admitted as soon as a ready worker has a free slot; until then it waits here and not inside a worker,
-where nobody could still choose another one for it. First come, first served; those whose worker was lost came first.
+A request is admitted as soon as a ready worker has a free slot and room in its KV cache; until then it waits here and
+not inside a worker, where nobody could still choose another one for it. Who is next: those whose worker was lost, then
+by priority (``bands``), then by fairness between tenants (``fair``), then first come, first served.
+
+Everything but ``PoolQueue.wait`` is free of asyncio and reads only the clock that it was given, so that the same code
+runs in virtual time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
 
-from headrace.errors import DeadlineExceeded, Overloaded
+from headrace.errors import ApiError, DeadlineExceeded, Overloaded
+from headrace.router.flow.bands import Bands
 from headrace.router.flow.drain_rate import DrainRate
-from headrace.router.scheduling.scheduler import Scheduler
+from headrace.router.flow.open import OpenWorkers
+from headrace.router.scheduling.scheduler import SHORTLIST, Scheduler
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 
+_TRIED_HEADS = 8
+"""Requests that are looked at for a free slot, where the first of them may not go to any open worker."""
 
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    ticket: Ticket
-    avoid: Collection[Worker]
-    granted: asyncio.Future[Worker] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+class Waiter:
+    """A request in the queue."""
+
+    __slots__ = ("avoid", "band", "granted", "refused", "since", "tenant", "ticket", "work")
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        avoid: Collection[Worker],
+        granted: Callable[[Worker], None],
+        refused: Callable[[ApiError], None],
+        since: float,
+    ) -> None:
+        """Exactly one of ``granted`` and ``refused`` is called, at most once, unless it leaves before."""
+        self.ticket = ticket
+        self.avoid = avoid
+        self.granted = granted
+        self.refused = refused
+        self.since = since
+        self.band = ticket.priority
+        self.tenant = ticket.tenant
+        self.work = ticket.work
 
 
 class PoolQueue:
@@ -31,150 +56,272 @@ class PoolQueue:
     def __init__(
         self,
         name: str,
-        workers: list[Worker],
         scheduler: Scheduler,
         *,
         capacity: int,
-        shares: int,
         cold_wait: float,
         clock: Callable[[], float],
+        workers: Iterable[Worker] = (),
     ) -> None:
-        """``shares``: processes that share the workers' slots and ``capacity``, the requests that may wait.
-
-        ``cold_wait``: seconds to wait for a first worker.
-        """
+        """``capacity``: requests that may wait; ``cold_wait``: seconds to wait for a first worker."""
         self.name = name
-        self.workers = workers
-        self._scheduler = scheduler
-        self._capacity = -(-capacity // shares)
-        self._shares = shares
+        self.workers: dict[Worker, bool] = {}
+        """The members; True: it is ready to serve this pool, be it full or not."""
+        self.scheduler = scheduler
+        self._capacity = capacity
         self._cold_wait = cold_wait
         self._clock = clock
-        self._waiting: deque[_Waiter] = deque()
+        self._bands: Bands[Waiter] = Bands()
+        self._returned: deque[Waiter] = deque()
+        """Those that were admitted before and lost their worker."""
+        self._open = OpenWorkers()
         self._drain_rate = DrainRate()
         self._running = 0
+        self._ready = 0
         self._cold_since: float | None = clock()
-        self._ready: list[Worker] = []
+        self._dispatching = False
+        for worker in workers:
+            self.join(worker)
+
+    # ---- what it looks like ----
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return len(self._bands) + len(self._returned)
+
+    @property
+    def running(self) -> int:
+        """Requests of this pool that workers work on."""
+        return self._running
+
+    def depths(self) -> list[int]:
+        """How many wait in each priority band."""
+        depths = self._bands.depths()
+        for waiter in self._returned:
+            depths[waiter.band] += 1
+        return depths
 
     def wait_estimate(self) -> float:
         """Seconds that a request would wait if it came now."""
-        if not self._waiting and any(self._has_room(worker) for worker in self._ready):
+        if not self.waiting and self._open.workers:
             return 0.0
-        return self._drain_rate.retry_after(len(self._waiting), self._clock())
+        return self._drain_rate.retry_after(self.waiting, self._clock())
+
+    # ---- the workers ----
+
+    def join(self, worker: Worker) -> None:
+        """``worker`` serves this pool from now on."""
+        if worker not in self.workers:
+            self.workers[worker] = False
+            worker.lines.append(self)
+            self.updated(worker)
+
+    def part(self, worker: Worker) -> None:
+        """``worker`` serves this pool no longer; what it still has of it is finished."""
+        if worker not in self.workers:
+            return
+        self._ready -= self.workers.pop(worker)
+        worker.lines.remove(self)
+        self._open.set(worker, False)
+        self.scheduler.forget(worker)
+        self._note_cold()
+
+    def updated(self, worker: Worker) -> None:
+        """A ``Line``: its state, its load or its free slots are not what they were."""
+        ready = worker.state is State.READY and self.name in worker.models
+        self._ready += ready - self.workers[worker]
+        self.workers[worker] = ready
+        self._open.set(worker, worker.accepts(self.name))
+        self._note_cold()
+        if self.waiting:
+            self._dispatch()
+
+    def forget(self, worker: Worker) -> None:
+        """A ``Line``: what was learned of the worker is void."""
+        self.scheduler.forget(worker)
+
+    # ---- the requests ----
 
     def try_admit(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker | None:
         """A worker with a slot taken for ``ticket``, one in ``avoid`` only if there is no other; None: ``wait``.
 
         Every worker that comes from here or from ``wait`` must be given back by one ``release``.
         """
-        return None if self._waiting else self._choose(ticket, avoid)
+        if self._bands or self._returned:
+            return None
+        worker, _ = self._choose(ticket, avoid)
+        if worker is not None and not avoid:
+            self._bands.charge(ticket.priority, ticket.tenant, ticket.work)
+        return worker
+
+    def enqueue(
+        self,
+        ticket: Ticket,
+        avoid: Collection[Worker],
+        granted: Callable[[Worker], None],
+        refused: Callable[[ApiError], None],
+    ) -> Waiter:
+        """Wait for a slot. Call ``leave`` at the deadline, or when the client is gone.
+
+        A request with workers to avoid was admitted before: it goes ahead of the others, however many they are.
+        Raises Overloaded when the queue is full, no worker is in sight, or the deadline cannot be kept.
+        """
+        now = self._clock()
+        if self._cold_for() > self._cold_wait:
+            raise self._no_worker()
+        waiter = Waiter(ticket, avoid, granted, refused, now)
+        if avoid:
+            self._returned.append(waiter)
+            return waiter
+        self._demand_room(waiter, now)
+        self._bands.push(waiter)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> bool:
+        """Wait no longer. False if it was granted or refused before."""
+        if waiter in self._returned:
+            self._returned.remove(waiter)
+            return True
+        return self._bands.remove(waiter)
+
+    def answered(self, worker: Worker, ticket: Ticket, *, stream: bool) -> None:
+        """The first byte of the answer is here; of one that does not ``stream``, all of it."""
+        worker.answered(ticket)
+        seconds = self._clock() - ticket.dispatched
+        self.scheduler.answered(worker, ticket, seconds, 0 if stream else ticket.output_tokens)
 
     def release(self, worker: Worker, ticket: Ticket, *, finished: bool) -> None:
         """Give the slot back. ``finished``: the request was answered, so that it counts for the drain rate."""
-        worker.end(ticket)
         self._running -= 1
         if finished:
             self._drain_rate.record(self._clock())
-        if self._waiting:
+        worker.end(ticket)
+        if self.waiting:
             self._dispatch()
-
-    def changed(self) -> None:
-        """Call when a worker's state or load is not what it was."""
-        self._ready = [worker for worker in self.workers if worker.state is State.READY]
-        if self._ready:
-            self._cold_since = None
-        elif self._cold_since is None:
-            self._cold_since = self._clock()
-        self._dispatch()
 
     def expire(self) -> None:
         """Refuse those who waited for a worker that does not come; call it now and then."""
         if self._cold_for() > self._cold_wait:
-            for waiter in self._waiting:
-                if not waiter.granted.done():
-                    waiter.granted.set_exception(self._no_worker())
-
-    def _choose(self, ticket: Ticket, avoid: Collection[Worker]) -> Worker | None:
-        ready = [worker for worker in self._ready if self._has_room(worker)]
-        if avoid:
-            ready = [worker for worker in ready if worker not in avoid] or ready
-        if not ready:
-            return None
-        worker = self._scheduler.pick(ticket, ready)
-        worker.begin(ticket)
-        if not self._running:
-            self._drain_rate.resume(ticket.arrived)
-        self._running += 1
-        return worker
-
-    def _has_room(self, worker: Worker) -> bool:
-        load = worker.load
-        if self._shares == 1:
-            return worker.in_flight < load.max_running
-        # Our share, or what we had plus our share of what nobody used: an idle neighbour's slots are not left empty.
-        unused = max(0, load.max_running - load.running - load.waiting)
-        share, spare = -(-load.max_running // self._shares), -(-unused // self._shares)
-        return worker.in_flight < min(load.max_running, max(share, worker.in_flight_then + spare))
+            while self.waiting:
+                waiter = self._returned[0] if self._returned else next(self._bands.next(1))
+                self.leave(waiter)
+                waiter.refused(self._no_worker())
 
     async def wait(self, ticket: Ticket, avoid: Collection[Worker] = ()) -> Worker:
-        """As ``try_admit``, as soon as there is a slot.
+        """As ``try_admit``, as soon as there is a slot. Raises as ``enqueue``, and DeadlineExceeded."""
+        slot: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
-        A request with workers to avoid was admitted before: it goes ahead of the others, however many they are.
-        Raises Overloaded when the queue is full or no worker is in sight, DeadlineExceeded when the wait was too long.
-        """
-        now = self._clock()
-        if len(self._waiting) >= self._capacity and not avoid:
-            retry_after = self._drain_rate.retry_after(len(self._waiting), now)
-            raise Overloaded(f"All workers of {self.name} are busy and the queue is full.", retry_after=retry_after)
-        if self._cold_for() > self._cold_wait:
-            raise self._no_worker()
-        waiter = _Waiter(ticket, avoid)
-        if avoid:
-            self._waiting.appendleft(waiter)
-        else:
-            self._waiting.append(waiter)
+        def grant(worker: Worker) -> None:
+            if slot.done():  # cancelled, and not yet run to leave
+                self.release(worker, ticket, finished=False)
+            else:
+                slot.set_result(worker)
+
+        def refuse(error: ApiError) -> None:
+            if not slot.done():
+                slot.set_exception(error)
+
+        waiter = self.enqueue(ticket, avoid, grant, refuse)
         taken = False
         try:
-            async with asyncio.timeout(ticket.deadline - now):
-                worker = await waiter.granted
+            async with asyncio.timeout(ticket.deadline - self._clock()):
+                worker = await slot
             taken = True
             return worker
         except TimeoutError:
             raise DeadlineExceeded(f"No worker of {self.name} was free before the deadline.") from None
         finally:
-            if not taken:
-                self._forget(waiter)
+            # What was granted in the moment of a cancellation goes back.
+            if not taken and not self.leave(waiter) and not slot.cancelled() and slot.exception() is None:
+                self.release(slot.result(), ticket, finished=False)
 
-    def _forget(self, waiter: _Waiter) -> None:
-        """The one who waited is gone; what was granted to it in the same moment goes back."""
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-        granted = waiter.granted
-        if not granted.done():
-            granted.cancel()
-        elif not granted.cancelled() and granted.exception() is None:
-            self.release(granted.result(), waiter.ticket, finished=False)
+    # ---- inside ----
+
+    def _demand_room(self, waiter: Waiter, now: float) -> None:
+        """Raises Overloaded for a request that would wait in vain."""
+        if self.waiting >= self._capacity:
+            retry_after = self._drain_rate.retry_after(self.waiting, now)
+            raise Overloaded(f"All workers of {self.name} are busy and the queue is full.", retry_after=retry_after)
+        ahead = len(self._returned) + self._bands.ahead(waiter.band, waiter.tenant)
+        expected = self._drain_rate.wait(ahead, now)
+        if now + expected > waiter.ticket.deadline > now:
+            raise Overloaded(
+                f"All workers of {self.name} are busy: the answer would begin in about {expected:.0f} s, "
+                "after the request's deadline.",
+                code="deadline_unreachable",
+                retry_after=self._drain_rate.retry_after(ahead, now),
+            )
+
+    def _choose(self, ticket: Ticket, avoid: Collection[Worker]) -> tuple[Worker | None, bool]:
+        """A worker, with a slot taken; or None, and whether others may go ahead of a request that fits nowhere."""
+        candidates: Collection[Worker] = self._open.workers
+        if not candidates:
+            return None, False
+        if len(candidates) > SHORTLIST and not avoid:
+            candidates = _with_room(self.scheduler.shortlist(ticket, self._open.workers), ticket) or candidates
+        else:
+            candidates = [worker for worker in candidates if worker not in avoid] or candidates if avoid else candidates
+        with_room = _with_room(candidates, ticket)
+        if not with_room:
+            return None, False
+        fitting = self.scheduler.keep(ticket, with_room, self.workers)
+        if not fitting:
+            return None, True
+        now = self._clock()
+        worker = self.scheduler.pick(ticket, fitting, now)
+        if not self._running:
+            self._drain_rate.resume(now)
+        self._running += 1
+        ticket.dispatched = now
+        worker.begin(ticket)
+        return worker, False
 
     def _dispatch(self) -> None:
-        while self._waiting:
-            waiter = self._waiting[0]
-            if waiter.granted.done():
-                self._waiting.popleft()
-                continue
-            worker = self._choose(waiter.ticket, waiter.avoid)
+        """Hand out what slots there are. Choosing may tell the queue of a worker that is full now: not again then."""
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            while self._open.workers and self._dispatch_one():
+                pass
+        finally:
+            self._dispatching = False
+
+    def _dispatch_one(self) -> bool:
+        while self._returned:
+            waiter = self._returned[0]
+            worker, _ = self._choose(waiter.ticket, waiter.avoid)
             if worker is None:
-                return
-            self._waiting.popleft()
-            waiter.granted.set_result(worker)
+                break
+            self._returned.popleft()
+            waiter.granted(worker)
+            return True
+        for waiter in self._bands.next(_TRIED_HEADS):
+            worker, others = self._choose(waiter.ticket, waiter.avoid)
+            if worker is not None:
+                self._bands.take(waiter)
+                waiter.granted(worker)
+                return True
+            if not others:
+                return False
+        return False
+
+    def _note_cold(self) -> None:
+        if self._ready:
+            self._cold_since = None
+        elif self._cold_since is None:
+            self._cold_since = self._clock()
 
     def _cold_for(self) -> float:
         return 0.0 if self._cold_since is None else self._clock() - self._cold_since
 
     def _no_worker(self) -> Overloaded:
-        reasons = "; ".join(f"{worker.name}: {worker.reason or worker.state}" for worker in self.workers[:3])
+        reasons = "; ".join(f"{worker.name}: {worker.reason or worker.state}" for worker in list(self.workers)[:3])
         message = f"No worker of {self.name} is ready" + (f" ({reasons})." if reasons else ".")
         return Overloaded(message, code="no_worker", retry_after=5)
+
+
+def _with_room(workers: Collection[Worker], ticket: Ticket) -> list[Worker]:
+    """Those whose KV cache takes the request, and those that have nothing: a worker alone with it must try."""
+    work = ticket.work
+    return [worker for worker in workers if worker.kv_room >= work or not worker.in_flight]

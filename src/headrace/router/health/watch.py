@@ -29,14 +29,14 @@ class _BareModels(msgspec.Struct):
 
 
 class Watch:
-    """Keeps ``worker.state`` and ``worker.load`` true. ``changed`` is called after each look that changed either."""
+    """Keeps ``worker.state`` and ``worker.load`` true. ``looked`` is called after each look that told something."""
 
     def __init__(
         self,
         worker: Worker,
         interval: float,
         secret: HopSecret,
-        changed: Callable[[Worker], None],
+        looked: Callable[[Worker], None],
         *,
         timeout: float = 5.0,
     ) -> None:
@@ -45,7 +45,7 @@ class Watch:
         self._worker = worker
         self._interval = interval
         self._secret = secret
-        self._changed = changed
+        self._looked = looked
         self._missed = 0
 
     async def run(self) -> None:
@@ -55,7 +55,6 @@ class Watch:
 
     async def look(self) -> None:
         """One look."""
-        known = self._worker.load
         try:
             state, reason = await (self._look_bare() if self._worker.bare else self._look_ops())
             self._missed = 0
@@ -66,7 +65,8 @@ class Watch:
             if self._missed < _PATIENCE:
                 return
             state, reason = State.DOWN, str(error)
-        self._set(state, reason, known)
+        self._set(state, reason)
+        self._looked(self._worker)
 
     async def _look_ops(self) -> tuple[State, str]:
         origin = self._worker.ops_origin
@@ -86,7 +86,7 @@ class Watch:
             return State.DRAINING, reason
         if ready.status != 200:
             return State.STARTING, reason
-        if worker.model is None:
+        if worker.pools.isdisjoint(worker.models):
             return State.MISNAMED, self._misnamed()
         return State.READY, ""
 
@@ -98,18 +98,15 @@ class Watch:
             return State.STARTING, f"/v1/models answers {answer.status}"
         models = msgspec.json.decode(answer.body, type=_BareModels).data
         worker.observe(Load(models=tuple(ModelLoad(model.id, model.max_model_len) for model in models)))
-        return (State.READY, "") if worker.model is not None else (State.MISNAMED, self._misnamed())
+        return (State.MISNAMED, self._misnamed()) if worker.pools.isdisjoint(worker.models) else (State.READY, "")
 
     def _misnamed(self) -> str:
         names = ", ".join(model.name for model in self._worker.load.models) or "nothing"
-        return f"it serves {names}, not {self._worker.pool}"
+        return f"it serves {names}, not {' or '.join(sorted(self._worker.pools))}"
 
-    def _set(self, state: State, reason: str, known: Load) -> None:
+    def _set(self, state: State, reason: str) -> None:
         worker = self._worker
-        worker.reason = reason
-        if state is not worker.state:
-            log.info("worker", extra={"worker": worker.name, "pool": worker.pool, "state": state, "reason": reason})
-            worker.state = state
-            self._changed(worker)
-        elif worker.load != known:
-            self._changed(worker)
+        if worker.leaving:
+            return
+        if worker.turn(state, reason):
+            log.info("worker", extra={"worker": worker.name, "state": state, "reason": reason})

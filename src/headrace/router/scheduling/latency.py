@@ -1,0 +1,96 @@
+"""Prefer the worker whose first token is expected first: an online model of each worker's latency.
+
+For each worker, recursive least squares (``least_squares``) over what decides about a first token:
+
+    ttft = a + b · uncached prompt tokens + c · prompt tokens before it + d · running requests + e · KV use
+
+with uncached tokens from the prefix index and the tokens before it from our own requests without a first byte and from
+``queued_tokens`` of ``/load``. Answers that do not stream are learned from too: their whole time is this plus f ·
+output tokens. A model that is learned needs no table of GPUs, so vLLM beside TensorRT-LLM, or old cards beside new
+ones, get what each can take. llm-d's predicted latency scorer does the same with a sidecar of gradient-boosted trees
+and, as published, for uniform pools.
+
+Cold start: a new worker, or a new epoch of one, begins with the mean of what the others of its pool have learned, and
+the first one with the prior below, by which more to compute, more before it and more beside it are each worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.router.scheduling.least_squares import LeastSquares
+from headrace.router.scheduling.prefix_affinity import known_or_owner
+from headrace.router.scheduling.prefix_index import PrefixIndex
+from headrace.router.scheduling.scheduler import Scorer
+from headrace.router.ticket import Ticket
+from headrace.router.worker import Worker
+
+_PRIOR = (0.03, 0.1, 0.1, 0.005, 0.05, 0.02)
+"""Seconds: always; 1,000 uncached tokens; 1,000 before it; a running request; a full KV cache; an output token."""
+_DOUBT = (0.1, 0.2, 0.2, 0.02, 0.2, 0.05)
+_LEAST_SECONDS = 0.001
+_EAGER = 64
+"""Observations that are all learned from; of later ones every fourth is, to save time."""
+_LEARNED = 16
+"""Observations after which a worker's model is worth handing on."""
+
+
+class Latency(Scorer):
+    """Scores the shortest expected time divided by the candidate's own: 1 is the best, 0.5 takes twice as long."""
+
+    name = "latency"
+
+    def __init__(self, index: PrefixIndex) -> None:
+        self._index = index
+        self._models: dict[Worker, LeastSquares] = {}
+        self._seen = 0
+
+    def score(self, ticket: Ticket, candidates: Sequence[Worker]) -> list[float]:
+        matches = ticket.matches or []
+        cached = self._index.cached
+        prompt = ticket.prompt_tokens / 1000
+        models = self._models
+        expected = []
+        for worker in candidates:
+            a, b, c, d, e, _ = (models.get(worker) or self._enter(worker)).coefficients
+            load = worker.load
+            uncached = prompt * (1.0 - cached(matches, worker)) if matches else prompt
+            told = load.running + load.waiting
+            running = max(worker.in_flight, told)
+            seconds = a + b * uncached + c * (worker.prefill + load.queued_tokens) / 1000 + d * running
+            if load.kv_used:
+                seconds += e * worker.kv_usage
+            expected.append(max(_LEAST_SECONDS, seconds))
+        best = min(expected)
+        return [best / seconds for seconds in expected]
+
+    def favourites(self, ticket: Ticket, workers: Sequence[Worker]) -> Iterable[Worker]:
+        return known_or_owner(self._index, ticket, workers)
+
+    def expected(self, ticket: Ticket, worker: Worker) -> float:
+        """Seconds to the first token of a request that ``placed`` was called for."""
+        model = self._models.get(worker) or self._enter(worker)
+        return model.expect(ticket.inputs) if ticket.inputs else 0.0
+
+    def placed(self, ticket: Ticket, worker: Worker) -> None:
+        load = worker.load
+        before = (worker.prefill + load.queued_tokens) / 1000
+        ticket.inputs = (1.0, ticket.uncached / 1000, before, worker.requests, worker.kv_usage, 0.0)
+
+    def answered(self, worker: Worker, ticket: Ticket, seconds: float, output: int) -> None:
+        inputs, ticket.inputs = ticket.inputs, None
+        if inputs is None:
+            return
+        model = self._models.get(worker) or self._enter(worker)
+        self._seen += 1
+        if model.count < _EAGER or not self._seen % 4:
+            model.learn((*inputs[:-1], output) if output else inputs, seconds)
+
+    def forget(self, worker: Worker) -> None:
+        self._models.pop(worker, None)
+
+    def _enter(self, worker: Worker) -> LeastSquares:
+        learned = [model.coefficients for model in self._models.values() if model.count >= _LEARNED]
+        prior = [sum(column) / len(learned) for column in zip(*learned, strict=True)] if learned else _PRIOR
+        model = self._models[worker] = LeastSquares(prior, _DOUBT)
+        return model
