@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from typing import Any
 
 import msgspec
 
 from headrace.api.access import Access
 from headrace.api.aliases.book import AliasBook
-from headrace.api.dialects.messages import DIALECT as ANTHROPIC
-from headrace.api.dialects.messages import CountTokensRequest, MessagesRequest
-from headrace.api.dialects.responses import ResponsesRequest
+from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
@@ -23,18 +20,10 @@ from headrace.api.limits import Limits
 from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
+from headrace.api.openapi import PublicDocument
 from headrace.api.record import AccessLog
 from headrace.config import ApiSettings, bootstrap_key, home
-from headrace.openai.chat import ChatRequest
-from headrace.openai.classify import ClassifyRequest
-from headrace.openai.completion import CompletionRequest
-from headrace.openai.embedding import EmbeddingRequest
-from headrace.openai.moderation import ModerationRequest
-from headrace.openai.request import Request
-from headrace.openai.rerank import RerankRequest
 from headrace.openai.rules import Rules
-from headrace.openai.score import ScoreRequest
-from headrace.openai.tokens import DetokenizeRequest, TokenizeRequest
 from headrace.service import run
 from headrace.service.secret import HopSecret
 from headrace.store.keys import KeyStore
@@ -43,7 +32,6 @@ from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
-from headrace.wire.dialect import OPENAI
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 
@@ -139,32 +127,13 @@ class ApiService:
     def _routes(self, access: Access) -> Routes:
         routes = Routes()
         listing = Listing(self._keys, self._fleet, self._models)
-        kinds: dict[str, type[Request[Any]]] = {
-            "/v1/chat/completions": ChatRequest,
-            "/v1/completions": CompletionRequest,
-            "/v1/embeddings": EmbeddingRequest,
-            "/tokenize": TokenizeRequest,
-            "/detokenize": DetokenizeRequest,
-            "/v1/rerank": RerankRequest,
-            "/v1/score": ScoreRequest,
-        }
-        for path, kind in kinds.items():
-            routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, path)))
-        self._add_dialects(routes, access)
+        for one in INFERENCE:
+            endpoint = self._gateway.endpoint(one.kind, one.worker_path or one.path, one.dialect)
+            routes.add("POST", one.path, access.wrap(one.path, endpoint))
         routes.add("GET", "/v1/models", access.wrap("/v1/models", listing.all))
         routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))
+        routes.add("GET", "/openapi.json", access.wrap("/openapi.json", PublicDocument().serve))
         return routes
-
-    def _add_dialects(self, routes: Routes, access: Access) -> None:
-        """The endpoints that workers answer at another path."""
-        for path, kind, worker_path, dialect in (
-            ("/v1/messages", MessagesRequest, "/v1/chat/completions", ANTHROPIC),
-            ("/v1/responses", ResponsesRequest, "/v1/chat/completions", OPENAI),
-            ("/v1/classify", ClassifyRequest, "/classify", OPENAI),
-            ("/v1/moderations", ModerationRequest, "/classify", OPENAI),
-            ("/v1/messages/count_tokens", CountTokensRequest, "/tokenize", ANTHROPIC),
-        ):
-            routes.add("POST", path, access.wrap(path, self._gateway.endpoint(kind, worker_path, dialect)))
 
     def _collect(self) -> None:
         self._metrics.aliases_stale.set(self._aliases.stale)

@@ -21,6 +21,7 @@ from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
 from headrace.api.record import Record, milliseconds
 from headrace.errors import InvalidRequest
+from headrace.openai.document import check_content_type
 from headrace.openai.request import GenerationRequest, Request
 from headrace.openai.rules import Rules
 from headrace.openai.usage import Usage
@@ -31,6 +32,8 @@ from headrace.wire.dialect import OPENAI, Dialect
 from headrace.wire.exchange import Exchange
 
 AnyRequest = Request[Any]
+
+JSON = b"application/json"
 
 _HEAD = b"%%b%%b%b: %%d\r\n%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\ncontent-length: %%d\r\n" % (
     contract.DEADLINE,
@@ -107,6 +110,9 @@ class Gateway:
             principal = await self._keys.authenticate(exchange.request.headers)
             record.tenant, record.key = principal.tenant, principal.key_id
             record.auth_ms = milliseconds(time.monotonic() - exchange.request.received)
+            content_type = exchange.request.headers.get(b"content-type", JSON)
+            if content_type != JSON:
+                check_content_type(content_type)
             request = kind.decode(exchange.request.body)
             if request.translator is not None:
                 exchange.dialect = request.translator

@@ -40,6 +40,20 @@ _ITEM = re.compile(r"\[[^\]]*\]")
 _LENGTH = re.compile(r"Expected `([^`]*)` of length (>=|<=) (\d+)")
 
 
+def check_content_type(value: bytes) -> None:
+    """Raises InvalidRequest for a body that is said to be anything but JSON in UTF-8.
+
+    A form or plain text is also what a foreign web page can make a browser send without asking us first.
+    """
+    kind, _, parameters = value.lower().partition(b";")
+    charset = parameters.partition(b"charset=")[2].strip(b' "')
+    if kind.strip() != b"application/json":
+        told = kind.strip()[:100].decode("latin-1")
+        raise InvalidRequest(f"Content-Type: must be application/json, not {told!r}.", code="unsupported_content_type")
+    if charset not in {b"", b"utf-8", b"utf8"}:
+        raise InvalidRequest("Content-Type: the charset must be utf-8.", code="unsupported_content_type")
+
+
 def decode(body: bytes) -> Document:
     """The JSON object in ``body``. Raises InvalidRequest for anything else."""
     try:
