@@ -19,7 +19,8 @@ from statistics import median
 import msgspec
 import uvloop
 
-from headrace.wire.client import Connection, Origin
+from headrace.wire.client import Origin
+from headrace.wire.upstream import Connection
 from headrace.wire.connection import ServerConnection
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.message import Request

@@ -14,7 +14,8 @@ import pytest
 
 from headrace.local import caddy
 from headrace.local.probe import unready
-from headrace.wire.client import Answer, Origin, fetch
+from headrace.wire.client import Origin, fetch
+from headrace.wire.response import Answer
 from tests.local.yard import free_port, until
 
 

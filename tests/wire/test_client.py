@@ -19,9 +19,10 @@ from headrace.errors import (
     UpstreamTimeout,
     WireError,
 )
-from headrace.wire.client import Connection, Origin, fetch
+from headrace.wire.client import Origin, fetch
+from headrace.wire.upstream import Connection
 from headrace.wire.limits import ClientLimits
-from headrace.wire.response import ResponseHead
+from headrace.wire.response import Answer, ResponseHead
 from tests.wire.conftest import Upstreams
 from tests.wire.peer import PATIENCE, Peer, free_port, wait_for
 from tests.wire.transport import FakeTransport
@@ -55,6 +56,12 @@ class Collector:
     def on_end(self) -> None:
         self.ended += 1
         self.over.set()
+
+    def on_answer(self, answer: Answer) -> None:
+        self.on_head(answer.head)
+        if answer.body:
+            self.on_data(answer.body, None)
+        self.on_end()
 
     def on_lost(self, error: WireError) -> None:
         self.lost.append(error)

@@ -26,11 +26,11 @@ from headrace.openai import usage
 from headrace.openai.translator import Translator
 from headrace.openai.usage import Usage
 from headrace.wire import contract
-from headrace.wire.client import Answer, Connection
 from headrace.wire.dialect import Dialect
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.relay import Relay, RelayWatch, content_type
-from headrace.wire.response import ResponseHead
+from headrace.wire.response import Answer, ResponseHead
+from headrace.wire.upstream import Connection
 
 _HEARTBEAT_SECONDS = 15.0
 _GRACE_SECONDS = 5.0
@@ -118,7 +118,7 @@ class Forwarder:
             except ConnectionLost as lost:
                 if not lost.stale:
                     raise
-                answer = await relay.again(await _connect(router, record), request)
+                answer = await relay.run(await _connect(router, record), request)
         finally:
             self.watch.discard(relay)
             shipment.usage, shipment.events = meter.usage, meter.events

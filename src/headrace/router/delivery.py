@@ -26,11 +26,10 @@ from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 from headrace.service.secret import HopSecret
 from headrace.wire import contract
-from headrace.wire.client import Answer
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.message import Request
 from headrace.wire.relay import Relay, RelayWatch, content_type, end_broken
-from headrace.wire.response import ResponseHead
+from headrace.wire.response import Answer, ResponseHead
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +163,7 @@ class Delivery:
             connection = await journey.worker.origin.connect()
         except ConnectError as error:
             raise ConnectionLost(str(error)) from None
-        return await relay.again(connection, request)
+        return await relay.run(connection, request)
 
     async def _queue(self, journey: _Journey) -> Worker:
         """Wait for a slot."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import Struct
+
 from headrace.errors import ApiError
 from headrace.wire.dialect import OPENAI, Dialect
+from headrace.wire.handoff import Handoff
 
 if TYPE_CHECKING:
-    import asyncio
-
     from headrace.wire.connection import ServerConnection
     from headrace.wire.message import Request
 
@@ -37,48 +38,33 @@ class _Nowhere:
         pass
 
 
-class Exchange:
+class Exchange(Struct, eq=False):
     """A handler answers either with one ``respond``, or with ``start``, any number of ``write`` and one ``finish``.
 
     Writing never blocks; a handler that writes without end watches ``writable`` or awaits ``drain``. When the client
     goes away the handler's task is cancelled.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_transport",
-        "bytes_sent",
-        "dialect",
-        "finished",
-        "lines",
-        "on_writable",
-        "request",
-        "status",
-        "streaming_events",
-    )
+    request: Request
+    _connection: ServerConnection
+    _transport: _Writer
+    status: int = 0
+    """The status that was sent; 0 until then."""
+    finished: bool = False
+    bytes_sent: int = 0
+    lines: bytes = b""
+    """Header lines, each with its line end, that the answer gets whoever writes it."""
+    dialect: Dialect = OPENAI
+    """The form in which the client is told of errors."""
+    streaming_events: bool = False
+    """True once an event stream has begun, so that an error can still be told as an event."""
+    on_writable: Callable[[bool], None] | None = None
+    """Called with False when the client reads too slowly, and with True when it caught up."""
+    _chunked: bool = True
 
-    def __init__(self, request: Request, connection: ServerConnection, transport: asyncio.Transport) -> None:
-        self.request = request
-        self.status = 0
-        """The status that was sent; 0 until then."""
-        self.finished = False
-        self.bytes_sent = 0
-        self.lines = b""
-        """Header lines, each with its line end, that the answer gets whoever writes it."""
-        self.dialect: Dialect = OPENAI
-        """The form in which the client is told of errors."""
-        self.streaming_events = False
-        """True once an event stream has begun, so that an error can still be told as an event."""
-        self.on_writable: Callable[[bool], None] | None = None
-        """Called with False when the client reads too slowly, and with True when it caught up."""
-        self._connection = connection
-        self._transport: _Writer = transport
-        self._chunked = True
-
-    def create_future(self) -> asyncio.Future[Any]:
-        """A future of the connection's loop: to look the running loop up costs a system call."""
-        return self._connection.loop.create_future()
+    def handoff(self) -> Handoff[Any]:
+        """Where this exchange's handler can wait for what a protocol brings."""
+        return Handoff(self._connection.loop)
 
     @property
     def started(self) -> bool:
@@ -94,13 +80,14 @@ class Exchange:
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
-        parts = self._head(status, headers)
-        parts.append(b"content-length: %d\r\n\r\n" % len(body) if status != 204 else b"\r\n")
+        head = self._head(status, headers)
+        head.append(b"content-length: %d\r\n\r\n" % len(body) if status != 204 else b"\r\n")
         if self.request.method != "HEAD":
-            parts.append(body)
-        self._transport.write(b"".join(parts))
+            head.append(body)
+        self._transport.write(b"".join(head))
         self.bytes_sent += len(body)
-        self._finish()
+        self.finished = True
+        self._connection.answered()
 
     def fail(self, error: ApiError) -> None:
         """Send an error; where an answer has begun already, the connection is cut so that nobody takes it for whole."""
@@ -144,7 +131,8 @@ class Exchange:
             raise RuntimeError("only an answer that has been started, and not yet finished, can be finished")
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
-        self._finish()
+        self.finished = True
+        self._connection.answered()
 
     def abort(self) -> None:
         """Cut the connection: the client sees that the answer is not complete."""
@@ -155,17 +143,14 @@ class Exchange:
         """The client is gone; what is still written goes nowhere."""
         self._transport = _Nowhere()
 
-    def _finish(self) -> None:
-        self.finished = True
-        self._connection.answered()
-
     def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-        if self.started:
+        if self.status:
             raise RuntimeError("an answer was started twice")
         self.status = status
-        head = [_STATUS_LINES[status], self._connection.date_line, self.lines]
+        connection = self._connection
+        head = [_STATUS_LINES[status], connection.server.date_line, self.lines]
         for name, value in headers:
             head += (name, b": ", value, b"\r\n")
-        if not self._connection.keep_alive:
+        if not connection.keep_alive:
             head.append(b"connection: close\r\n")
         return head

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct, eq=False, gc=False):
     """One request. ``headers`` has lower-case names; repeated fields are joined with ``, `` (RFC 9110, 5.2)."""
 
     method: str
@@ -22,3 +21,7 @@ class Request:
     """The address of the other end of the connection, without the port; empty for a Unix socket."""
     received: float
     """``time.monotonic()`` when the head was complete."""
+    keep_alive: bool = True
+    """Whether the client may send another request on its connection."""
+    http11: bool = True
+    """Whether the client speaks HTTP/1.1, and not 1.0."""

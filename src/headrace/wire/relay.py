@@ -11,11 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+from msgspec import Struct
+
 from headrace.errors import ApiError, ConnectionLost, ProtocolError, UpstreamTimeout, WireError
-from headrace.wire.client import Answer, Connection
 from headrace.wire.exchange import Exchange
+from headrace.wire.handoff import Handoff
 from headrace.wire.limits import MIB
-from headrace.wire.response import ResponseHead
+from headrace.wire.response import Answer, ResponseHead
+from headrace.wire.upstream import Connection
 
 _DONE = (b"data: [DONE]", b"data:[DONE]")
 _ERROR = b'data: {"error"'
@@ -31,7 +34,7 @@ EVENT_BYTES = MIB
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Relay:
+class Relay(Struct, eq=False):
     """One attempt at one answer. A ``Sink``.
 
     ``on_start`` is called once, when the first bytes are about to go to the client, and gives the headers to send.
@@ -40,59 +43,30 @@ class Relay:
     before it is complete, because the caller changes it.
     """
 
-    __slots__ = (
-        "_connection",
-        "_done",
-        "_exchange",
-        "_head",
-        "_held",
-        "_last_payload",
-        "_on_events",
-        "_on_start",
-        "_paused_at",
-        "_size",
-        "_stream",
-        "_tail",
-        "_whole",
-        "deadline",
-        "first_event",
-        "last_event",
-        "paused",
-        "stalled",
-        "tail",
-    )
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        on_start: Callable[[ResponseHead], Headers],
-        on_events: Callable[[bytes], bytes] | None = None,
-        deadline: float = float("inf"),
-        *,
-        whole: bool = False,
-    ) -> None:
-        self.deadline = deadline
-        """``time.monotonic()`` by which the first bytes must be there."""
-        self.first_event = 0.0
-        self.last_event = 0.0
-        self.paused = False
-        self.stalled = 0.0
-        """Seconds for which the client did not keep up."""
-        self.tail = b""
-        """The last bytes of a large answer that is not a stream; its usage stands there."""
-        self._exchange = exchange
-        self._on_start = on_start
-        self._on_events = on_events
-        self._connection: Connection | None = None
-        self._done: asyncio.Future[Answer | None] = exchange.create_future()
-        self._head: ResponseHead | None = None
-        self._held: list[bytes] = []
-        self._paused_at = 0.0
-        self._size = 0
-        self._stream = False
-        self._tail = b""
-        self._last_payload = b""
-        self._whole = whole
+    exchange: Exchange
+    on_start: Callable[[ResponseHead], Headers]
+    on_events: Callable[[bytes], bytes] | None = None
+    deadline: float = float("inf")
+    """``time.monotonic()`` by which the first bytes must be there."""
+    whole: bool = False
+    first_event: float = 0.0
+    last_event: float = 0.0
+    paused: bool = False
+    stalled: float = 0.0
+    """Seconds for which the client did not keep up."""
+    tail: bytes = b""
+    """The last bytes of a large answer that is not a stream; its usage stands there."""
+    _done: Handoff[Answer | None] | None = None
+    _over: bool = False
+    _connection: Connection | None = None
+    _head: ResponseHead | None = None
+    _held: list[bytes] = []
+    _paused_at: float = 0.0
+    _size: int = 0
+    _stream: bool = False
+    _rest: bytes = b""
+    """Of an event that is not complete."""
+    _last_payload: bytes = b""
 
     async def run(self, connection: Connection, request: bytes) -> Answer | None:
         """Send ``request`` and carry the answer.
@@ -102,42 +76,40 @@ class Relay:
         the peer stops working.
         """
         self._connection = connection
-        self._exchange.on_writable = self._on_writable
+        self._over = False
+        self.exchange.on_writable = self._on_writable
+        done: Handoff[Answer | None] = self.exchange.handoff()
+        self._done = done
         try:
             connection.send(request, self)
-            return await self._done
+            return await done
         finally:
-            self._exchange.on_writable = None
+            self._over = True
+            self.exchange.on_writable = None
             if self.paused:
                 self.stalled += time.monotonic() - self._paused_at
             if self._connection is not None:
                 connection.abort()
-            if not self._done.cancel() and not self._done.cancelled():
-                self._done.exception()  # seen, also where a cancellation came at the same moment
-
-    async def again(self, connection: Connection, request: bytes) -> Answer | None:
-        """``run`` once more, after a loss before which not a byte of the answer came."""
-        self._done = self._exchange.create_future()
-        return await self.run(connection, request)
 
     def fail(self, error: WireError) -> None:
         """End the attempt: nothing more is taken from the peer, so that nothing more goes to the client."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-        if not self._done.done():
-            self._done.set_exception(error)
+        if not self._over and self._done is not None:
+            self._over = True
+            self._done.fail(error)
 
     @property
     def begun(self) -> bool:
         """Whether bytes of the answer went to the client."""
-        return self._exchange.started
+        return self.exchange.started
 
     def beat(self, now: float, interval: float) -> None:
         """Send the dialect's heartbeat if the stream has begun and was silent for ``interval`` seconds."""
         if self.first_event and not self.paused and now - self.last_event >= interval:
             self.last_event = now
-            self._exchange.write(self._exchange.dialect.heartbeat)
+            self.exchange.write(self.exchange.dialect.heartbeat)
 
     # ---- Sink ----
 
@@ -147,13 +119,13 @@ class Relay:
 
     def on_data(self, payload: bytes, framed: bytes | None) -> None:
         if self._stream:
-            if self._tail or payload[-2:] != b"\n\n":
+            if self._rest or payload[-2:] != b"\n\n":
                 payload, framed = self._cut(payload), None
                 if not payload:
                     return
             self._pass(payload, framed)
-        elif self._exchange.started:
-            self._exchange.write(payload)
+        elif self.exchange.started:
+            self.exchange.write(payload)
             self.tail = (self.tail + payload)[-TAIL_BYTES:]
         else:
             self._hold(payload)
@@ -161,23 +133,30 @@ class Relay:
     def on_end(self) -> None:
         self._connection = None
         head = self._head
-        if self._done.done() or head is None:
+        if self._over or head is None:
             return
         if self._stream:
             self._end_stream()
-        elif self._exchange.started:
-            self._done.set_result(None)
         else:
-            self._done.set_result(Answer(head, b"".join(self._held)))
+            self._finish(None if self.exchange.started else Answer(head, b"".join(self._held)))
+
+    def on_answer(self, answer: Answer) -> None:
+        self._connection = None
+        self._finish(answer)
 
     def on_lost(self, error: WireError) -> None:
         self._connection = None
-        if _is_last(self._last_payload) and not self._done.done():
-            self._done.set_result(None)  # only the end of the body is missing, and nothing of the answer
+        if _is_last(self._last_payload):
+            self._finish(None)  # only the end of the body is missing, and nothing of the answer
         else:
             self.fail(error)
 
     # ---- inside ----
+
+    def _finish(self, answer: Answer | None) -> None:
+        if not self._over and self._done is not None:
+            self._over = True
+            self._done.set(answer)
 
     def _pass(self, payload: bytes, framed: bytes | None) -> None:
         self.last_event = time.monotonic()
@@ -185,53 +164,53 @@ class Relay:
             self.first_event = self.last_event
             self._start()
         self._last_payload = payload
-        if self._on_events is not None:
+        if self.on_events is not None:
             try:
-                changed = self._on_events(payload)
+                changed = self.on_events(payload)
             except ProtocolError as error:
                 self.fail(error)
                 return
             if changed is not payload:
-                self._exchange.write(changed)
+                self.exchange.write(changed)
                 return
         if framed is not None:
-            self._exchange.write_framed(framed, payload)
+            self.exchange.write_framed(framed, payload)
         else:
-            self._exchange.write(payload)
+            self.exchange.write(payload)
 
     def _start(self) -> None:
         assert self._head is not None
-        self._exchange.start(self._head.status, self._on_start(self._head))
+        self.exchange.start(self._head.status, self.on_start(self._head))
 
     def _cut(self, payload: bytes) -> bytes:
         """Whole events out of what came so far; the rest waits for more."""
-        data = self._tail + payload
+        data = self._rest + payload
         feeds, crlf = data.rfind(b"\n\n"), data.rfind(b"\n\r\n")
         border = max(feeds + 2 if feeds >= 0 else 0, crlf + 3 if crlf >= 0 else 0)
-        self._tail = data[border:]
-        if len(self._tail) > EVENT_BYTES:
-            self._tail = b""
+        self._rest = data[border:]
+        if len(self._rest) > EVENT_BYTES:
+            self._rest = b""
             self.fail(ProtocolError(f"an event of the answer is larger than {EVENT_BYTES} bytes"))
         return data[:border]
 
     def _end_stream(self) -> None:
-        if self._tail.strip() in _DONE:
-            self._pass(self._tail.rstrip() + b"\n\n", None)
+        if self._rest.strip() in _DONE:
+            self._pass(self._rest.rstrip() + b"\n\n", None)
         if _is_last(self._last_payload):
-            self._done.set_result(None)
+            self._finish(None)
         else:
             self.fail(ConnectionLost("the stream ended before its last event"))
 
     def _hold(self, payload: bytes) -> None:
         self._held.append(payload)
         self._size += len(payload)
-        if self._whole:
+        if self.whole:
             if self._size > WHOLE_BYTES:
                 self.fail(ProtocolError(f"the answer is larger than {WHOLE_BYTES} bytes"))
         elif self._size > HELD_BYTES:
             self._start()
             held = b"".join(self._held)
-            self._exchange.write(held)
+            self.exchange.write(held)
             self.tail = held[-TAIL_BYTES:]
             self._held.clear()
 

@@ -5,10 +5,13 @@ The peer is a worker or a router that we run; what would make its framing ambigu
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from headrace.errors import ProtocolError
 
 _MAX_CHUNK_LINE = 32
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_BODILESS = frozenset((204, 304))
 
 
 class ResponseHead:
@@ -26,22 +29,25 @@ class ResponseHead:
         self._fields = fields
         for line in lines:
             name, _, value = line.partition(b":")
-            name = name.lower()
-            if name in fields and name in _FRAMING and fields[name] != value.strip():
+            name, value = name.lower(), value.strip()
+            if name in fields and name in _FRAMING and fields[name] != value:
                 raise ProtocolError("the peer's framing is ambiguous")
-            fields[name] = value.strip()
-        coding = fields.get(b"transfer-encoding")
+            fields[name] = value
+        self.chunked = b"transfer-encoding" in fields
         length = fields.get(b"content-length")
-        if coding is not None and (coding.lower() != b"chunked" or length is not None):
+        if self.chunked and (fields[b"transfer-encoding"].lower() != b"chunked" or length is not None):
             raise ProtocolError("the peer's framing is ambiguous")
         if length is not None and not (length.isdigit() and len(length) < 19):
             raise ProtocolError("the peer's Content-Length is not a number")
-        self.chunked = coding is not None
         self.length = int(length) if length is not None else None
-        if self.status in (204, 304):
+        if self.status in _BODILESS:
             self.length = 0
-        connection = fields.get(b"connection", b"").lower()
-        self.keep_alive = b"close" not in connection if status_line[7:8] == b"1" else connection == b"keep-alive"
+        http11 = status_line[7:8] == b"1"
+        connection = fields.get(b"connection")
+        if connection is None:
+            self.keep_alive = http11
+        else:
+            self.keep_alive = b"close" not in connection.lower() if http11 else connection.lower() == b"keep-alive"
 
     def header(self, name: bytes) -> bytes:
         """The field's value; empty if the field is not there."""
@@ -50,6 +56,17 @@ class ResponseHead:
     @property
     def event_stream(self) -> bool:
         return self._fields.get(b"content-type", b"").startswith(b"text/event-stream")
+
+
+class Answer(Struct, eq=False, gc=False):
+    """A whole answer."""
+
+    head: ResponseHead
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return self.head.status
 
 
 class ChunkedDecoder:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 
 from headrace.wire.connection import ServerConnection
 from headrace.wire.limits import ServerLimits
+from headrace.wire.reader import Unfinished
 from headrace.wire.routes import Routes
 
 _SWEEP_INTERVAL = 1.0
@@ -27,8 +28,7 @@ class Server:
         self.date_line = b""
         self.draining = False
         self.connections: set[ServerConnection] = set()
-        self.unfinished = 0
-        """Bytes of bodies that are not complete."""
+        self.unfinished = Unfinished()
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()

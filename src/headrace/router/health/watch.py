@@ -11,7 +11,8 @@ import msgspec
 from headrace.errors import ConnectError, WireError
 from headrace.router.worker import Load, ModelLoad, State, Worker
 from headrace.service.secret import HopSecret
-from headrace.wire.client import Answer, fetch
+from headrace.wire.client import fetch
+from headrace.wire.response import Answer
 
 log = logging.getLogger(__name__)
 
