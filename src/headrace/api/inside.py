@@ -6,7 +6,8 @@ from headrace.api.fleet import Fleet
 from headrace.errors import WireError
 from headrace.service.secret import HopSecret
 from headrace.wire import contract
-from headrace.wire.client import Answer, fetch
+from headrace.wire.client import fetch
+from headrace.wire.response import Answer
 
 
 class Inside:
