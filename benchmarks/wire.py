@@ -20,7 +20,6 @@ import msgspec
 import uvloop
 
 from headrace.wire.client import Origin
-from headrace.wire.upstream import Connection
 from headrace.wire.connection import ServerConnection
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.message import Request
@@ -28,6 +27,7 @@ from headrace.wire.relay import Relay
 from headrace.wire.response import ChunkedDecoder, ResponseHead
 from headrace.wire.routes import Routes
 from headrace.wire.server import Server
+from headrace.wire.upstream import Connection
 
 _REPEATS = 15
 _REPEAT_SECONDS = 0.02

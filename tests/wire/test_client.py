@@ -20,9 +20,9 @@ from headrace.errors import (
     WireError,
 )
 from headrace.wire.client import Origin, fetch
-from headrace.wire.upstream import Connection
 from headrace.wire.limits import ClientLimits
 from headrace.wire.response import Answer, ResponseHead
+from headrace.wire.upstream import Connection
 from tests.wire.conftest import Upstreams
 from tests.wire.peer import PATIENCE, Peer, free_port, wait_for
 from tests.wire.transport import FakeTransport
