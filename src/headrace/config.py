@@ -99,6 +99,10 @@ class ApiSettings(ServiceSettings):
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
     aliases: Path | None = Field(None, description="YAML file of aliases, read again when it changes.")
     media_hosts: list[str] = Field([], description="Hosts that media may be fetched from; `data:` URLs are allowed.")
+    otlp: str = Field("", description="URL of an OTLP/HTTP collector for traces, such as http://collector:4318.")
+    otlp_sample: float = Field(
+        1.0, ge=0, le=1, description="Part of the traces that is sent; a caller's traceparent decides for its own."
+    )
     first_event_timeout: Seconds = Field(600.0, description="Seconds a client waits for the first byte at most.")
 
 

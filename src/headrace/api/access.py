@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog, Record, milliseconds
+from headrace.api.spans import Spans
 from headrace.errors import ApiError
+from headrace.telemetry.traces import Context
 from headrace.wire import contract
 from headrace.wire.dialect import OPENAI, Dialect
 from headrace.wire.exchange import Exchange
@@ -26,8 +28,10 @@ _ID_LENGTH = 200
 class Access:
     """Makes handlers out of endpoints."""
 
-    def __init__(self, log: AccessLog, metrics: ApiMetrics) -> None:
+    def __init__(self, log: AccessLog, metrics: ApiMetrics, spans: Spans | None = None) -> None:
+        """``spans``: None where no traces are wanted."""
         self._log = log
+        self._spans = spans
         self._metrics = metrics
         self._run = secrets.token_hex(6)
         self._count = 0
@@ -37,6 +41,7 @@ class Access:
 
         async def handler(exchange: Exchange) -> None:
             record = self._open(path, exchange)
+            context = self._spans.begin(exchange, record) if self._spans is not None else None
             self._metrics.in_flight.inc()
             try:
                 await endpoint(exchange, record)
@@ -55,7 +60,7 @@ class Access:
                 raise
             finally:
                 self._metrics.in_flight.dec()
-                self._close(exchange, record)
+                self._close(exchange, record, context)
 
         return handler
 
@@ -68,11 +73,13 @@ class Access:
             record.client_id = client_id[:_ID_LENGTH].decode("latin-1")
         return record
 
-    def _close(self, exchange: Exchange, record: Record) -> None:
+    def _close(self, exchange: Exchange, record: Record, context: Context | None) -> None:
         record.status = record.status or exchange.status or 500
         record.total_ms = milliseconds(time.monotonic() - exchange.request.received)
         self._metrics.finished(record)
         self._log.write(record)
+        if self._spans is not None and context is not None:
+            self._spans.end(context, record)
 
 
 def request_id(record: Record, dialect: Dialect = OPENAI) -> tuple[bytes, bytes]:

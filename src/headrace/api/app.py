@@ -22,6 +22,7 @@ from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
 from headrace.api.openapi import PublicDocument
 from headrace.api.record import AccessLog
+from headrace.api.spans import Spans
 from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.rules import Rules
 from headrace.service import run
@@ -32,6 +33,7 @@ from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
+from headrace.telemetry.traces import Tracer
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 
@@ -91,7 +93,9 @@ class ApiService:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
-        self.routes = self._routes(Access(AccessLog(self._writer), self._metrics))
+        self._tracer = Tracer(settings.otlp.rstrip("/"), self.name, settings.otlp_sample) if settings.otlp else None
+        spans = Spans(self._tracer) if self._tracer is not None else None
+        self.routes = self._routes(Access(AccessLog(self._writer), self._metrics, spans))
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start())
@@ -123,6 +127,8 @@ class ApiService:
         await self._keys.close()
         self._store.close()
         self._writer.close()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     def _routes(self, access: Access) -> Routes:
         routes = Routes()
@@ -139,3 +145,4 @@ class ApiService:
         self._metrics.aliases_stale.set(self._aliases.stale)
         self._metrics.limits_fallback.set(self._limiter.fallback)
         self._metrics.log_dropped.value = self._writer.dropped
+        self._metrics.spans_dropped.value = self._tracer.dropped if self._tracer is not None else 0

@@ -40,6 +40,9 @@ class ApiMetrics:
             merge="max",
         ).only
         self.in_flight = registry.gauge("llm_api_in_flight", "Requests that are being answered.").only
+        self.spans_dropped = registry.counter(
+            "llm_api_spans_dropped_total", "Spans that the collector did not take in time."
+        ).only
         self.log_dropped = registry.counter(
             "llm_api_log_lines_dropped_total", "Access lines that nobody took in time."
         ).only

@@ -21,6 +21,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     client: str = ""
     client_id: str = ""
     """The client's own ``x-request-id``."""
+    trace: str = ""
+    """The trace's id, where traces are on."""
     tenant: str = ""
     key: str = ""
     model: str = ""
