@@ -1,8 +1,9 @@
 """Every setting of every service.
 
-One YAML file may hold all services, a section each (``api:``, ``router:``, ``up:``, ``cpu:``, ``bert:``). What is not
-in the file comes from the environment (``HEADRACE_API_PORT``), and a flag wins over both. Settings are built once, by
-``load``, and passed in; nothing else reads the environment.
+One YAML file may hold all services, a section each (``api:``, ``router:``, ``up:``, and ``cpu:``, ``bert:``,
+``vllm:``, ``trt:`` for the workers). What is not in the file comes from the environment (``HEADRACE_API_PORT``), and a
+flag wins over both. Settings are built once, by ``load``, and passed in; nothing else reads the environment.
+
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """0 takes a free one."""
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 Seconds = PositiveFloat
 
 
@@ -148,6 +151,8 @@ class WorkerSettings(ServiceSettings):
     model: Path = Field(description="Folder of the model.")
     name: str = Field("", description="Name that the model is served under; empty: the folder's name.")
     max_waiting: PositiveInt = Field(256, description="Requests that may wait inside the worker.")
+    stall_timeout: Seconds = Field(30.0, description="Seconds without progress after which it is not ready.")
+    wedge_timeout: Seconds = Field(120.0, description="Seconds without progress after which its engine is killed.")
 
 
 class CpuWorkerSettings(WorkerSettings):
@@ -172,6 +177,58 @@ class BertWorkerSettings(WorkerSettings):
     batch_tokens: PositiveInt = Field(1024, description="Tokens in one batch, padding included.")
 
 
+class EngineSettings(WorkerSettings):
+    """What the workers have whose engine is a program of its own."""
+
+    executable: Path | None = Field(None, description="The engine's program; empty: found on the PATH.")
+    max_running: PositiveInt = Field(256, description="Requests that are generated at the same time.")
+    context: PositiveInt | None = Field(None, description="Tokens of prompt and output together; empty: the model's.")
+    tensor_parallel: PositiveInt = Field(1, description="GPUs that each layer is spread over.")
+    pipeline_parallel: PositiveInt = Field(1, description="GPUs that the layers are spread over, one after another.")
+    gpu_memory: Fraction = Field(0.9, description="Part of each GPU's memory that the engine may take.")
+    tool_parser: str = Field("", description="The engine's name of the parser for tool calls; empty: none.")
+    reasoning_parser: str = Field("", description="The engine's name of the parser for reasoning; empty: none.")
+    trust_remote_code: bool = Field(False, description="Whether to run Python code from the model's folder.")
+    arguments: list[str] = Field([], description="Further arguments for the engine, verbatim.")
+    startup_timeout: Seconds = Field(1800.0, description="Seconds that the engine gets to load and warm up.")
+    restarts: NotNegative = Field(3, description="Times in a row that an engine that ended is started again.")
+
+
+class VllmWorkerSettings(EngineSettings):
+    """vllm-worker: vLLM."""
+
+    section: ClassVar[str] = "vllm"
+    port: Port = Field(8020, description="Traffic port.")
+    ops_port: Port = Field(9120, description="Ops port.")
+    data_parallel: PositiveInt = Field(1, description="Copies of the model inside this worker.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="Type of the weights.")
+    quantization: str = Field("", description="vLLM's name of the quantisation; empty: what the model's files say.")
+    kv_cache_gib: PositiveFloat | None = Field(
+        None, description="Memory of each GPU for the KV cache, in GiB; empty: what gpu_memory leaves."
+    )
+    kv_cache_dtype: str = Field("auto", description="Type of the KV cache, such as fp8.")
+    loras: Path | None = Field(None, description="Folder of LoRA adapters, a folder each, served under their names.")
+    lora_rank: PositiveInt = Field(16, description="Largest rank of an adapter.")
+    kv_events: str = Field("", description="ZMQ endpoint to publish KV cache events at, such as tcp://*:5557.")
+    chat_template: Path | None = Field(None, description="File of a chat template instead of the model's own.")
+
+
+class TrtWorkerSettings(EngineSettings):
+    """trt-worker: TensorRT-LLM."""
+
+    section: ClassVar[str] = "trt"
+    port: Port = Field(8030, description="Traffic port.")
+    ops_port: Port = Field(9130, description="Ops port.")
+    backend: Literal["pytorch", "tensorrt"] = Field(
+        "pytorch", description="pytorch: a Hugging Face folder; tensorrt: a built engine."
+    )
+    expert_parallel: PositiveInt | None = Field(None, description="GPUs that the experts are spread over.")
+    max_batch_tokens: PositiveInt = Field(8192, description="Tokens in one step of the engine.")
+    tokenizer: Path | None = Field(None, description="Folder of the tokenizer, where a built engine has none.")
+    chunked_prefill: bool = Field(True, description="Whether long prompts are taken in over several steps.")
+    options: dict[str, Any] = Field({}, description="Further options for trtllm-serve's YAML file, verbatim.")
+
+
 class UpSettings(Settings):
     """`headrace up`: the whole platform on one machine."""
 
@@ -186,7 +243,15 @@ class UpSettings(Settings):
     drain_timeout: Seconds = Field(30.0, description="Seconds that each service gets to finish what runs.")
 
 
-SECTIONS: tuple[type[Settings], ...] = (ApiSettings, RouterSettings, CpuWorkerSettings, BertWorkerSettings, UpSettings)
+SECTIONS: tuple[type[Settings], ...] = (
+    ApiSettings,
+    RouterSettings,
+    CpuWorkerSettings,
+    BertWorkerSettings,
+    VllmWorkerSettings,
+    TrtWorkerSettings,
+    UpSettings,
+)
 
 S = TypeVar("S", bound=Settings)
 
@@ -250,14 +315,11 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: must hold sections such as api:, not {type(document).__name__}")
-    known = {section.section for section in SECTIONS} | set(_OTHER_SECTIONS)
+    known = {section.section for section in SECTIONS}
     unknown = [str(key) for key in document if key not in known]
     if unknown:
         raise ConfigError(f"{file}: unknown section {unknown[0]!r}; sections are {', '.join(sorted(known))}")
     return document
-
-
-_OTHER_SECTIONS = ("vllm", "trt")
 
 
 def _explain(kind: type[Settings], error: ValidationError, origin: Mapping[str, str]) -> str:

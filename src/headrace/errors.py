@@ -3,6 +3,7 @@
     HeadraceError
     ├── ConfigError             a setting, a file or a flag is wrong; the message names it
     ├── ModelError              a model folder is missing, broken or not servable
+    ├── EngineEnded             a worker gives up: its engine ended, and starting it again does not help
     ├── StoreError              the database does not answer, or what it said is not to be believed
     ├── WireError               a connection to another service did not do its work
     │   ├── ConnectError            nobody listens, or the name does not resolve
@@ -38,15 +39,29 @@ import msgspec
 
 
 class HeadraceError(Exception):
-    """Base of every error in this module."""
+    """Base of every error in this module. ``exit_code`` is that of a command that ends by it."""
+
+    exit_code = 1
 
 
 class ConfigError(HeadraceError):
     """A setting, file or flag is wrong. The message is complete: it can be printed as it is."""
 
+    exit_code = 2
+
 
 class ModelError(HeadraceError):
     """A model folder is missing, broken, or no engine here can serve it."""
+
+    exit_code = 2
+
+
+class EngineEnded(HeadraceError):
+    """A worker gives up: its engine ended, and starting it again does not help. The exit code tells why."""
+
+    def __init__(self, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
 
 
 class StoreError(HeadraceError):

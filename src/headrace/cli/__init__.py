@@ -10,7 +10,7 @@ from rich.console import Console
 
 from headrace import __version__
 from headrace.cli import keys, models, services
-from headrace.errors import ApiError, ConfigError, HeadraceError, ModelError
+from headrace.errors import ApiError, HeadraceError
 
 app = typer.Typer(
     name="headrace",
@@ -27,8 +27,6 @@ app.add_typer(keys.db, name="db")
 app.command()(services.api)
 app.command()(services.router)
 app.add_typer(services.worker, name="worker")
-
-_WRONG_INPUT = 2
 
 
 def _version(value: bool) -> None:
@@ -52,7 +50,7 @@ def main() -> None:
         app()
     except HeadraceError as error:
         _complain(error.message if isinstance(error, ApiError) else str(error))
-        sys.exit(_WRONG_INPUT if isinstance(error, ConfigError | ModelError) else 1)
+        sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         _complain(f"{error.name} is not installed; this command needs more of Headrace: pip install 'headrace[local]'")
         sys.exit(1)

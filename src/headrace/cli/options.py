@@ -19,6 +19,18 @@ Processes = Annotated[
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.", show_default=False)]
 ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder of the model.", show_default=False)]
 Name = Annotated[str | None, typer.Option("--name", help="Name to serve the model under.", show_default=False)]
+Executable = Annotated[
+    Path | None, typer.Option("--executable", help="The engine's program, an absolute path.", show_default=False)
+]
+Context = Annotated[
+    int | None, typer.Option("--context", help="Tokens of prompt and output together.", show_default=False)
+]
+TensorParallel = Annotated[
+    int | None, typer.Option("--tensor-parallel", help="GPUs that each layer is spread over.", show_default=False)
+]
+EngineArguments = Annotated[
+    list[str] | None, typer.Argument(help="After --: further arguments for the engine, verbatim.", show_default=False)
+]
 Models = Annotated[
     Path | None,
     typer.Option("--models", help="Folder of the models; else models/ under HEADRACE_HOME.", show_default=False),

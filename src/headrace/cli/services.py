@@ -98,6 +98,55 @@ def worker_bert(
     serve(settings.load(settings.BertWorkerSettings, file=config, flags=flags))
 
 
+@worker.command("vllm")
+def worker_vllm(
+    model: options.ModelFolder = None,
+    name: options.Name = None,
+    executable: options.Executable = None,
+    context: options.Context = None,
+    tensor_parallel: options.TensorParallel = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+    arguments: options.EngineArguments = None,
+) -> None:
+    """Run a language model with vLLM, which is installed in an environment of its own."""
+    from headrace.workers.vllm.engine import serve  # noqa: PLC0415
+
+    more = {
+        "executable": executable,
+        "context": context,
+        "tensor_parallel": tensor_parallel,
+        "arguments": arguments or None,
+    }
+    flags = _flags(port, ops_port, host, log_level, model=model, name=name, **more)
+    serve(settings.load(settings.VllmWorkerSettings, file=config, flags=flags))
+
+
+@worker.command("trt")
+def worker_trt(
+    model: options.ModelFolder = None,
+    name: options.Name = None,
+    executable: options.Executable = None,
+    context: options.Context = None,
+    tensor_parallel: options.TensorParallel = None,
+    port: options.Port = None,
+    ops_port: options.OpsPort = None,
+    host: options.Host = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+    arguments: options.EngineArguments = None,
+) -> None:
+    """Run a language model with TensorRT-LLM, which is installed in an environment of its own."""
+    from headrace.workers.trt.engine import serve  # noqa: PLC0415
+
+    more = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
+    flags = _flags(port, ops_port, host, log_level, model=model, name=name, **more, arguments=arguments or None)
+    serve(settings.load(settings.TrtWorkerSettings, file=config, flags=flags))
+
+
 def _flags(
     port: int | None, ops_port: int | None, host: str | None, log_level: str | None, **more: object
 ) -> dict[str, object]:

@@ -20,7 +20,7 @@ _GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 
 
 class Description(msgspec.Struct, frozen=True):
-    """``format`` is gguf, openvino, safetensors, onnx or pytorch; ``context`` is in tokens."""
+    """``format`` is gguf, openvino, safetensors, onnx, pytorch or tensorrt; ``context`` is in tokens."""
 
     format: str
     architecture: str
@@ -34,10 +34,22 @@ def describe(folder: Path) -> Description:
         return _describe_gguf(files[0])
     kind = _format(folder)
     config = _config(folder)
+    if kind == "tensorrt":
+        return _describe_tensorrt(config)
     architecture = next(iter(config.get("architectures") or ()), None) or str(config.get("model_type", "unknown"))
     context = config.get("max_position_embeddings")
     return Description(
         kind, str(architecture), context if isinstance(context, int) else None, _engines(kind, config, architecture)
+    )
+
+
+def _describe_tensorrt(config: dict[str, Any]) -> Description:
+    """An engine that ``trtllm-build`` made: its config.json holds what it was built from and with."""
+    built, origin = config.get("build_config"), config.get("pretrained_config")
+    context = built.get("max_seq_len") if isinstance(built, dict) else None
+    architecture = origin.get("architecture") if isinstance(origin, dict) else None
+    return Description(
+        "tensorrt", str(architecture or "unknown"), context if isinstance(context, int) else None, ("trt",)
     )
 
 
@@ -54,6 +66,7 @@ def _describe_gguf(path: Path) -> Description:
 def _format(folder: Path) -> str:
     patterns = {
         "openvino": ("openvino_model.xml", "openvino_language_model.xml"),
+        "tensorrt": ("rank*.engine",),
         "safetensors": ("*.safetensors",),
         "onnx": ("*.onnx", "onnx/*.onnx"),
         "pytorch": ("pytorch_model*.bin",),

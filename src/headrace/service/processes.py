@@ -27,7 +27,7 @@ from headrace.errors import WireError
 from headrace.service.ops import ops_routes
 from headrace.service.secret import HopSecret
 from headrace.service.sockets import listen
-from headrace.telemetry.metrics import FamilySnapshot, merge
+from headrace.telemetry.metrics import FamilySnapshot, merge, render
 from headrace.wire.client import Origin, fetch
 from headrace.wire.server import Server
 
@@ -116,13 +116,13 @@ class Fleet:
                 return answer.body.decode().strip()
         return None
 
-    async def metrics(self) -> list[FamilySnapshot]:
+    async def metrics(self) -> bytes:
         snapshots = []
         for child in self._children:
             document = await self._ask(child, "/debug/metrics")
             if document is not None:
                 snapshots.append(msgspec.json.decode(document, type=list[FamilySnapshot]))
-        return merge(snapshots)
+        return render(merge(snapshots))
 
     async def load(self) -> bytes | None:
         return None

@@ -28,12 +28,15 @@ def run(build: Callable[[], Service], settings: ServiceSettings, name: str) -> N
     ops = listen(settings.host, settings.ops_port, f"{name} ops")
     processes: int = getattr(settings, "processes", 1)
     if processes > 1:
-        Fleet(settings.host, settings.port, name, processes, secret, settings.drain_timeout).run(ops, _parent())
+        Fleet(settings.host, settings.port, name, processes, secret, settings.drain_timeout).run(
+            ops, parent_descriptor()
+        )
         return
     traffic = listen(settings.host, settings.port, name)
-    run_process(build, secret, settings.drain_timeout, traffic, ops, _parent())
+    run_process(build, secret, settings.drain_timeout, traffic, ops, parent_descriptor())
 
 
-def _parent() -> int | None:
+def parent_descriptor() -> int | None:
+    """Ends when whoever started us is gone, if they gave us such a descriptor."""
     value = os.environ.get(PARENT_FD, "")
     return int(value) if value.isdigit() else None

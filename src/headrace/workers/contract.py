@@ -18,6 +18,7 @@ from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import Registry
 from headrace.wire.limits import MIB, ServerLimits
 from headrace.wire.routes import Handler, Routes
+from headrace.workers.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from headrace.config import WorkerSettings
@@ -107,7 +108,7 @@ class Worker(ABC):
     def __init__(self, settings: WorkerSettings, progress: Progress | None = None) -> None:
         self.routes = Routes()
         self.registry = Registry()
-        self.progress = progress or Progress()
+        self.progress = progress or Progress(timeout=settings.stall_timeout)
         self.epoch = new_epoch()
         self.model = settings.name or settings.model.resolve().name
         self.warm = False
@@ -115,6 +116,9 @@ class Worker(ABC):
         self.failure: str | None = None
         """Why the engine cannot go on; only a restart helps."""
         self.limits = ServerLimits(body=MAX_BODY)
+        self.engine_restarts = 0
+        self._state = WorkerMetrics(self.registry)
+        self.registry.on_collect(self._collect_state)
         self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
 
     @abstractmethod
@@ -158,6 +162,12 @@ class Worker(ABC):
             raise Overloaded("This worker is draining; use another one.", code="draining", retry_after=1)
         if self.failure is not None or not self.warm:
             raise Overloaded("This worker is not ready.", code="not_ready", retry_after=5)
+
+    def _collect_state(self) -> None:
+        self._state.ready.set(self.unready() is None)
+        self._state.draining.set(self.draining)
+        self._state.stalled.set(self.progress.stalled() > 0)
+        self._state.restarts.value = self.engine_restarts
 
     def route(self, method: str, path: str, handler: Handler) -> None:
         """Serve ``path`` on the traffic port, to those who know the hop secret."""

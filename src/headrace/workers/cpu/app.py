@@ -34,8 +34,6 @@ class CpuWorker(Worker):
     name = "cpu-worker"
     planner: Planner
     """Set by ``start``, before the traffic port opens."""
-    wedged_after = 120.0
-    """Seconds without an iteration after which the engine process is killed and started again."""
 
     def __init__(self, settings: CpuWorkerSettings) -> None:
         """Raises ModelError where the folder does not hold a whole model."""
@@ -45,6 +43,7 @@ class CpuWorker(Worker):
         self._context = min(model.context, self._kv_blocks * BLOCK_TOKENS)
         self._path = model.path
         self._spec = EngineSpec(model.path, settings.precision, settings.max_running, self._kv_blocks)
+        self.wedged_after = settings.wedge_timeout
         self.metrics = CpuMetrics(self.registry)
         self.scheduler = Scheduler(settings.max_running, settings.max_waiting, self.progress, self.metrics)
         self.registry.on_collect(self._collect)
@@ -138,7 +137,7 @@ class CpuWorker(Worker):
         log.error("engine ended", extra={"reason": reason, "running": self.scheduler.running})
         self.warm = False
         self.epoch = new_epoch()
-        self.metrics.engine_restarts.inc()
+        self.engine_restarts += 1
         self.scheduler.detach()
 
     async def _watch(self) -> None:

@@ -21,9 +21,6 @@ class CpuMetrics:
         self.iterations = registry.counter("cpu_worker_iterations_total", "Steps of the engine.").only
         self.prompt_tokens = registry.counter("cpu_worker_prompt_tokens_total", "Prompt tokens taken in.").only
         self.generation_tokens = registry.counter("cpu_worker_generation_tokens_total", "Tokens generated.").only
-        self.engine_restarts = registry.counter(
-            "cpu_worker_engine_restarts_total", "Times that the engine process ended and was started again."
-        ).only
         self.refused = registry.counter(
             "cpu_worker_requests_refused_total", "Requests refused because too many waited."
         ).only

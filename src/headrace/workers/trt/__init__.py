@@ -1,0 +1,1 @@
+"""trt-worker: TensorRT-LLM's ``trtllm-serve`` under supervision."""

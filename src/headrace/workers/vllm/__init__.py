@@ -1,0 +1,1 @@
+"""vllm-worker: vLLM under supervision."""
