@@ -132,3 +132,27 @@ async def test_all_are_tried_when_none_seems_reachable(start_fleet: StartFleet, 
     for router in fleet.routers:
         router.reachable = False
     assert len(fleet.order("m", b"")) == 2
+
+
+async def test_routers_come_and_go_with_their_addresses(start_router: StartRouter) -> None:
+    first, second = await start_router("a"), await start_router("b")
+    ports = {"first": first.url, "second": second.url}
+    urls = [ports["first"]]
+
+    class Names:
+        async def look(self) -> list[str]:
+            return urls
+
+    fleet = Fleet(["http://routers:1"], HopSecret(""))
+    fleet._addresses = Names()  # type: ignore[assignment]
+    await fleet.start()
+    gone = fleet.routers[0]
+    assert [pool.name for pool in fleet.pools()] == ["a"]
+    urls[:] = [ports["second"]]
+    await fleet._look()
+    assert [pool.name for pool in fleet.pools()] == ["b"]
+    assert gone in fleet._leaving  # what runs over its connections is not cut
+    urls[:] = [ports["first"], ports["second"]]
+    await fleet._look()
+    assert gone in fleet.routers  # with its connections
+    fleet.close()

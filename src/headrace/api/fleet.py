@@ -9,6 +9,7 @@ import time
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from headrace.api.addresses import Addresses, Resolve
 from headrace.errors import Overloaded, WireError
 from headrace.openai.models import Model, Status
 from headrace.service.secret import HopSecret
@@ -50,6 +51,7 @@ class Router:
     """One router and its pools."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.origin = Origin(url)
         self.pools: dict[str, PoolView] = {}
         self.reachable = False
@@ -76,8 +78,11 @@ class Router:
 class Fleet:
     """All routers."""
 
-    def __init__(self, urls: list[str], secret: HopSecret) -> None:
+    def __init__(self, urls: list[str], secret: HopSecret, resolve: Resolve | None = None) -> None:
         self.routers = [Router(url) for url in urls]
+        self._addresses = Addresses(urls, resolve)
+        self._leaving: list[Router] = []
+        """Their address is gone, but something may still run over their connections."""
         self._headers = [(contract.SECRET, secret.current)] if secret.required else []
         self._pools: dict[str, PoolView] = {}
         self._turn = 0
@@ -92,11 +97,12 @@ class Fleet:
             await asyncio.sleep(_POLL_SECONDS)
             await self._look()
             now = time.monotonic()
-            for router in self.routers:
+            for router in (*self.routers, *self._leaving):
                 router.origin.close_idle(now)
+            self._leaving = [router for router in self._leaving if router.origin.open]
 
     def close(self) -> None:
-        for router in self.routers:
+        for router in (*self.routers, *self._leaving):
             router.origin.close()
 
     @property
@@ -122,6 +128,7 @@ class Fleet:
         return sorted(routers, key=lambda router: xxh3_64_intdigest(key, router.seed), reverse=True)
 
     async def _look(self) -> None:
+        self._follow(await self._addresses.look())
         await asyncio.gather(*(router.look(self._headers) for router in self.routers))
         merged: dict[str, PoolView] = {}
         for router in [router for router in self.routers if router.reachable] or self.routers:
@@ -130,6 +137,17 @@ class Fleet:
                     merged[name] = pool
         self._pools = merged
         self._known = self._known or self.reachable
+
+    def _follow(self, urls: list[str]) -> None:
+        """A router whose address is gone gets nothing new and finishes what it has."""
+        known = {router.url: router for router in self.routers}
+        if known.keys() == set(urls):
+            return
+        back = {router.url: router for router in self._leaving}
+        self.routers = [known.get(url) or back.get(url) or Router(url) for url in urls]
+        gone = [router for url, router in (known | back).items() if url not in urls]
+        log.info("routers", extra={"routers": urls, "gone": [router.url for router in gone]})
+        self._leaving = gone
 
     def model(self, pool: PoolView) -> Model:
         """The pool as an entry of ``/v1/models``."""

@@ -27,6 +27,11 @@ class Origin:
         self._all: set[Connection] = set()
         self._closed = False
 
+    @property
+    def open(self) -> int:
+        """Connections, idle ones included."""
+        return len(self._all)
+
     def take(self) -> Connection | None:
         """An idle connection, the one used last first; None if there is none."""
         while self._idle:
