@@ -142,6 +142,9 @@ class RouterSettings(ServiceSettings):
     )
     replicas: PositiveInt = Field(1, description="Routers that share the workers.")
     attempts: PositiveInt = Field(3, description="Workers that a request is tried on at most.")
+    replay_memory: PositiveInt = Field(
+        256 * 1024 * 1024, description="Bytes of running streams that each process keeps to resume them."
+    )
     poll_interval: Seconds = Field(0.5, description="Seconds between two looks at a worker's /load.")
 
 

@@ -10,6 +10,7 @@
     │   ├── ConnectionLost          the peer closed or reset before its answer was complete
     │   ├── UpstreamTimeout         the peer did not answer in time
     │   └── ProtocolError           the peer spoke something that is not HTTP/1.1
+    ├── NotResumable            a broken stream cannot be gone on with; says why
     └── ApiError                what a client is told: a status and OpenAI's error object
         ├── InvalidRequest          400  the request is wrong; says what to change
         ├── Unauthorized            401  no key, or not a valid one
@@ -94,6 +95,14 @@ class UpstreamTimeout(WireError):
 
 class ProtocolError(WireError):
     """The peer spoke something that is not HTTP/1.1."""
+
+
+class NotResumable(HeadraceError):
+    """A broken stream has no valid continuation. ``reason`` is a metric's label, the message goes on "The answer …"."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class _Detail(msgspec.Struct):

@@ -152,14 +152,14 @@ async def test_a_lost_worker_gets_nothing_before_it_was_looked_at(
     [raw(b"", "reset"), raw(b"", "close"), raw(chunk(b"data: {}\n"), "reset"), raw(chunk(b""))],
     ids=["reset", "closed", "half an event", "ended without its last event"],
 )
-async def test_broken_stream_ends_with_one_error_event(
+async def test_broken_stream_that_cannot_be_resumed_ends_with_one_error_event(
     start_router: StartRouter, start_worker: StartWorker, rest: object
 ) -> None:
     worker = await start_worker()
     router = await start_router(worker)
     go = asyncio.Event()
     worker.script = [held(go, rest, first=stream_head() + chunk(tokens(1)[0]))]  # type: ignore[arg-type]
-    peer = await router.send()
+    peer = await router.send(b'{"n":2}')
     await peer.until(b"\n\n")
     go.set()
     body = await peer.until(b"0\r\n\r\n")
@@ -167,6 +167,7 @@ async def test_broken_stream_ends_with_one_error_event(
     assert b"worker_lost" in body
     assert b"[DONE]" not in body
     assert router.metric("llm_router_broken_streams_total", "m") == 1
+    assert router.metric("llm_router_not_resumable_total", "m", "n") == 1
     assert len(worker.requests) == 1
     await router.idle()
 

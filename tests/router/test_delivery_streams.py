@@ -52,7 +52,7 @@ async def test_stream_reset_at_every_offset_is_whole_or_clean(
     for offset in range(len(STREAM)):
         worker.default, worker.script = stream(*tokens(2)), [raw(STREAM[:offset], "reset")]
         while worker.script:
-            reply = await (await router.send()).reply()
+            reply = await (await router.send(b'{"n":2}')).reply()
             assert reply.status == 200
             expected = offset < first - 2 or offset >= done or bool(worker.script)
             if reply.body != full:
@@ -240,7 +240,7 @@ async def test_random_clients_and_workers_leave_nothing_in_flight(
         worker.default = misbehave
 
     async def visit() -> None:
-        peer = await router.send()
+        peer = await router.send(b'{"n":2,"seed":%d}' % rng.randrange(2**32))
         if rng.random() < 0.5:
             await asyncio.sleep(rng.random() * 0.01)
             peer.reset()

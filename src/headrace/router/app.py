@@ -17,6 +17,7 @@ from headrace.router.discovery.specification import named_pools, parse, static_t
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
 from headrace.router.pools import describe
+from headrace.router.resume.replay import ReplayMemory
 from headrace.router.roster import Roster
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
@@ -54,8 +55,9 @@ class RouterService:
         self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
         self.roster = Roster(self.pools, self._watch, shares=settings.processes * settings.replicas)
         metrics = RouterMetrics(self.registry)
-        metrics.watch(self.registry, list(self.pools.values()))
-        self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts)
+        memory = ReplayMemory(settings.replay_memory)
+        metrics.watch(self.registry, list(self.pools.values()), memory)
+        self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts, memory)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self.routes = Routes(fallback=self._deliver)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from typing import NoReturn
 
 from headrace.errors import (
     ApiError,
@@ -14,6 +16,7 @@ from headrace.errors import (
     CrashesWorker,
     DeadlineExceeded,
     NotFound,
+    NotResumable,
     Overloaded,
     ProtocolError,
     UpstreamTimeout,
@@ -21,151 +24,119 @@ from headrace.errors import (
 )
 from headrace.openai import usage
 from headrace.router.flow.queue import PoolQueue
+from headrace.router.journey import Journey
 from headrace.router.metrics import PoolMetrics, RouterMetrics
+from headrace.router.poison import PoisonList
+from headrace.router.resume.replay import ReplayMemory
+from headrace.router.resume.resumption import Resumption
+from headrace.router.resume.tokenizer import RemoteTokenizer
+from headrace.router.retry import RetryBudget
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 from headrace.service.secret import HopSecret
 from headrace.wire import contract
-from headrace.wire.exchange import EVENT_STREAM, Exchange
-from headrace.wire.message import Request
+from headrace.wire.exchange import Exchange
 from headrace.wire.relay import Relay, RelayWatch, content_type, end_broken
-from headrace.wire.response import Answer, ResponseHead
+from headrace.wire.response import Answer
 
 log = logging.getLogger(__name__)
 
 _NOT_NOW = {"not_ready": State.STARTING, "draining": State.DRAINING}
 """What a worker's refusal says of its state, by its code."""
-_FATAL_LOSSES = 2
-"""Workers that may die under one request before it is held to be the cause."""
-
-
-class _Journey:
-    """What became of one request so far."""
-
-    __slots__ = ("attempts", "dispatched", "epoch", "lost", "metrics", "queue", "queued", "ticket", "tried", "worker")
-
-    def __init__(self, ticket: Ticket, queue: PoolQueue, metrics: PoolMetrics) -> None:
-        self.ticket = ticket
-        self.queue = queue
-        self.metrics = metrics
-        self.attempts = 0
-        self.lost: set[tuple[str, str]] = set()
-        """The workers that were lost, by address and epoch: a worker that came back and is lost again counts twice."""
-        self.tried: tuple[Worker, ...] = ()
-        self.queued = 0.0
-        """Seconds spent waiting for a slot."""
-        self.dispatched = 0.0
-        """``time.monotonic()`` of the last dispatch."""
-        self.worker: Worker
-        self.epoch = ""
-        """The worker's, as it was at the dispatch."""
-
-    def start(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
-        """The headers of an answer that begins now."""
-        self.metrics.first_byte.observe(time.monotonic() - self.dispatched)
-        self.queue.answered(self.worker, self.ticket, stream=head.event_stream)
-        return [*EVENT_STREAM, *self.headers()] if head.event_stream else [content_type(head), *self.headers()]
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What llm-api is told about the way of its request."""
-        return [
-            (contract.WORKER, self.worker.name_bytes),
-            (contract.QUEUE, b"%d" % (self.queued * 1000)),
-            (contract.ATTEMPTS, b"%d" % self.attempts),
-        ]
+_MOST_LOSSES = 4
+"""Workers that may be lost under one stream, even if each got on with it."""
+_RESUME_SECONDS = 60.0
+"""How long a client that is in the middle of its stream waits for another worker at most."""
 
 
 class Delivery:
     """Every request of the traffic port goes through ``deliver``."""
 
     def __init__(
-        self, pools: Mapping[str, PoolQueue], secret: HopSecret, metrics: RouterMetrics, attempts: int
+        self,
+        pools: Mapping[str, PoolQueue],
+        secret: HopSecret,
+        metrics: RouterMetrics,
+        attempts: int,
+        memory: ReplayMemory,
     ) -> None:
         self._pools = pools
-        self._secret_line = b"authorization: Bearer %b\r\n" % secret.current if secret.required else b""
+        self._auth = [(b"authorization", b"Bearer %b" % secret.current)] if secret.required else []
+        self._auth_line = b"".join(b"%b: %b\r\n" % field for field in self._auth)
         self._metrics = metrics
         self._pool_metrics = {name: PoolMetrics(metrics, name) for name in pools}
+        self._budgets = {name: RetryBudget(time.monotonic()) for name in pools}
         self._attempts = attempts
+        self._memory = memory
+        self._poison = PoisonList(time.monotonic)
         self.watch = RelayWatch()
 
     async def deliver(self, exchange: Exchange, ticket: Ticket) -> None:
         """Answer the request. Raises ApiError while nothing was sent to the client."""
-        queue = self._pools.get(ticket.pool)
+        pool = ticket.pool
+        queue = self._pools.get(pool)
         if queue is None:
-            raise NotFound(f"No pool is named {ticket.pool!r}.", code="model_not_found", param="model")
-        journey = _Journey(ticket, queue, self._pool_metrics[ticket.pool])
+            raise NotFound(f"No pool is named {pool!r}.", code="model_not_found", param="model")
+        self._poison.check(pool, exchange.request.body)
+        self._budgets[pool].deposit()
+        journey = Journey(exchange, ticket, queue, self._pool_metrics[pool], self._memory)
         outcome = "cancelled"
         try:
-            while not await self._attempt(exchange, journey):
+            while not await self._attempt(journey):
                 pass
             outcome = "ok" if exchange.status < 400 else f"status_{exchange.status}"
         except ApiError as error:
             outcome = error.code or "error"
             if not exchange.started:
                 raise
-            self._metrics.broken.labels(ticket.pool).inc()
+            self._metrics.broken.labels(pool).inc()
             end_broken(exchange, error)
+        except asyncio.CancelledError:
+            self._metrics.cancellations.labels(pool, journey.stage()).inc()
+            raise
         finally:
+            journey.close()
             if outcome == "ok":
                 journey.metrics.ok.inc()
             else:
-                self._metrics.requests.labels(ticket.pool, outcome).inc()
+                self._metrics.requests.labels(pool, outcome).inc()
 
-    async def _attempt(self, exchange: Exchange, journey: _Journey) -> bool:
+    async def _attempt(self, journey: Journey) -> bool:
         """Send the request to one worker. True if the client has its answer, False if another one must be tried."""
-        queue, ticket = journey.queue, journey.ticket
+        resumption, queue, ticket = journey.resumption, journey.queue, journey.ticket
+        if resumption is not None and resumption.finished:
+            await self._end(journey, resumption)
+            return True
         worker = queue.try_admit(ticket, journey.tried) or await self._queue(journey)
-        journey.worker, journey.epoch = worker, worker.load.epoch
-        journey.attempts += 1
-        journey.dispatched = now = time.monotonic()
-        if journey.attempts == 1:
-            journey.metrics.waited(ticket.priority, journey.queued)
-            journey.metrics.dispatch.observe(now - ticket.arrived)
-        relay = Relay(exchange, journey.start, deadline=ticket.deadline)
+        relay = journey.dispatch(worker, time.monotonic())
         self.watch.add(relay)
         worker.attempts.add(relay)
         answered = False
         try:
-            connection = worker.origin.take() or await worker.origin.connect()
-            request = self._head(exchange.request, worker, journey) + exchange.request.body
-            try:
-                answer = await relay.run(connection, request)
-            except ConnectionLost as lost:
-                if not lost.stale:
-                    raise
-                answer = await self._again(journey, relay, request)
+            body = journey.exchange.request.body if resumption is None else await self._join(journey, resumption)
+            answer = await self._ask(journey, relay, body) if body else None
             answered = answer is None or answer.status < 500
             if answer is not None and answer.status == 200:
                 queue.answered(worker, ticket, stream=False)
         except WireError as error:
-            self._after_loss(exchange, journey, worker, error)
+            self._after_loss(journey, worker, error)
+            return False
+        except NotResumable as error:
+            self._after_no(journey, worker, error)
             return False
         finally:
             self.watch.discard(relay)
             worker.attempts.discard(relay)
             queue.release(worker, ticket, finished=answered)
-        if answer is None:
-            exchange.finish()
-        elif answer.status == 503 and self._can_try_again(journey, worker, answer):
-            return False
+        if answer is not None:
+            return self._take(journey, worker, answer)
+        if resumption is not None and resumption.stopped:
+            await self._end(journey, resumption)
         else:
-            journey.metrics.first_byte.observe(time.monotonic() - now)
-            _respond(exchange, journey, answer)
+            journey.exchange.finish()
         return True
 
-    async def _again(self, journey: _Journey, relay: Relay, request: bytes) -> Answer | None:
-        """Once more over a fresh connection: a kept one may have been closed before the request was there.
-
-        Where nobody listens any more it was no such thing: the worker died, and perhaps of this request.
-        """
-        self._metrics.retries.labels(journey.ticket.pool, "stale").inc()
-        try:
-            connection = await journey.worker.origin.connect()
-        except ConnectError as error:
-            raise ConnectionLost(str(error)) from None
-        return await relay.run(connection, request)
-
-    async def _queue(self, journey: _Journey) -> Worker:
+    async def _queue(self, journey: Journey) -> Worker:
         """Wait for a slot."""
         began = time.monotonic()
         try:
@@ -173,8 +144,35 @@ class Delivery:
         finally:
             journey.queued += time.monotonic() - began
 
-    def _head(self, request: Request, worker: Worker, journey: _Journey) -> bytes:
+    async def _ask(self, journey: Journey, relay: Relay, body: bytes) -> Answer | None:
+        """Send ``body`` to the journey's worker. As ``Relay.run``."""
+        worker = journey.worker
+        assert worker is not None
+        connection = worker.origin.take() or await worker.origin.connect()
+        journey.working = True
+        request = self._head(journey, worker, len(body)) + body
+        try:
+            return await relay.run(connection, request)
+        except ConnectionLost as lost:
+            if not lost.stale:
+                raise
+        return await self._again(journey, worker, relay, request)
+
+    async def _again(self, journey: Journey, worker: Worker, relay: Relay, request: bytes) -> Answer | None:
+        """Once more over a fresh connection: a kept one may have been closed before the request was there.
+
+        Where nobody listens any more it was no such thing: the worker died, and perhaps of this request.
+        """
+        self._metrics.retries.labels(journey.ticket.pool, "stale").inc()
+        try:
+            connection = await worker.origin.connect()
+        except ConnectError as error:
+            raise ConnectionLost(str(error)) from None
+        return await relay.run(connection, request)
+
+    def _head(self, journey: Journey, worker: Worker, length: int) -> bytes:
         """The request line and headers for the worker: nothing of ours but the id, and the secret."""
+        request = journey.exchange.request
         target = request.path.encode("latin-1")
         if request.query:
             target += b"?" + request.query
@@ -186,65 +184,151 @@ class Delivery:
             request.method.encode(),
             target,
             worker.origin.host_line,
-            self._secret_line,
+            self._auth_line,
             b"traceparent: %b\r\n" % traceparent if traceparent else b"",
             contract.REQUEST_ID,
             request_id,
             request.headers.get(b"content-type", b"application/json"),
-            len(request.body),
+            length,
         )
 
-    def _after_loss(self, exchange: Exchange, journey: _Journey, worker: Worker, error: WireError) -> None:
-        """Decide about a next attempt: return to make one, raise to end."""
-        pool = journey.ticket.pool
-        reason = type(error).__name__
-        log.warning("attempt failed", extra={"worker": worker.name, "pool": pool, "error": str(error)})
-        died = isinstance(error, ConnectionLost) and not error.stale
-        if died or isinstance(error, ConnectError):
-            _mark(worker, State.DOWN, str(error))
-        if exchange.started:
-            raise BadGateway("The worker broke off in mid-answer.", code="worker_lost")
-        if isinstance(error, UpstreamTimeout) and time.monotonic() > journey.ticket.deadline:
-            raise DeadlineExceeded(f"No answer from a worker of {pool} before the deadline.")
-        life = (worker.url, journey.epoch)
-        if died and life not in journey.lost:
-            journey.lost.add(life)
-            if len(journey.lost) >= _FATAL_LOSSES:
-                self._metrics.poisoned.labels(pool).inc()
-                raise CrashesWorker("Two workers were lost while they worked on this request.")
-        elif journey.attempts >= self._attempts:
-            if isinstance(error, ProtocolError):
-                raise BadGateway(f"The workers of {pool} answer nonsense.", code="bad_worker")
-            raise Overloaded(f"No worker of {pool} could be reached.", code="no_worker", retry_after=5)
-        journey.tried += (worker,)
-        self._metrics.retries.labels(pool, reason).inc()
+    # ---- what came back ----
 
-    def _can_try_again(self, journey: _Journey, worker: Worker, answer: Answer) -> bool:
+    def _take(self, journey: Journey, worker: Worker, answer: Answer) -> bool:
+        """A whole answer: pass it on, or let another worker try. As ``_attempt``."""
+        if answer.status == 503 and self._can_try_again(journey, worker, answer):
+            return False
+        if journey.exchange.started:
+            self._give_up(journey, NotResumable("refused", f"another worker answered with status {answer.status}"))
+        journey.metrics.first_byte.observe(time.monotonic() - journey.dispatched)
+        headers = [content_type(answer.head), *journey.headers()]
+        retry_after = answer.head.header(b"retry-after")
+        if retry_after:
+            headers.append((b"retry-after", retry_after))
+        journey.exchange.respond(answer.status, headers, answer.body)
+        return True
+
+    def _can_try_again(self, journey: Journey, worker: Worker, answer: Answer) -> bool:
         """A worker that is full or going away does not have the last word, if there is another one.
 
         One that says that it takes nothing now is believed at once: the queue then waits until it does again.
         """
-        if journey.attempts >= self._attempts:
-            return False
         journey.tried += (worker,)
         code = usage.error_code(answer.body)
         if code in _NOT_NOW:
             _mark(worker, _NOT_NOW[code], "it refused a request")
-        elif all(other in journey.tried for other, ready in journey.queue.workers.items() if ready):
+        elif self._none_left(journey):
+            return False
+        if not self._may_retry(journey):
             return False
         self._metrics.retries.labels(journey.ticket.pool, "refused").inc()
         return True
+
+    def _after_loss(self, journey: Journey, worker: Worker, error: WireError) -> None:
+        """Decide about a next attempt: return to make one, raise to end."""
+        pool = journey.ticket.pool
+        log.warning("attempt failed", extra={"worker": worker.name, "pool": pool, "error": str(error)})
+        died = isinstance(error, ConnectionLost) and not error.stale
+        if died or isinstance(error, ConnectError):
+            _mark(worker, State.DOWN, str(error))
+        started = journey.exchange.started
+        if isinstance(error, UpstreamTimeout) and not started and time.monotonic() > journey.ticket.deadline:
+            raise DeadlineExceeded(f"No answer from a worker of {pool} before the deadline.")
+        fresh = died and journey.working and self._blame(journey)
+        if started:
+            self._resume(journey, fresh)
+        elif not fresh and not self._may_retry(journey):
+            if isinstance(error, ProtocolError):
+                raise BadGateway(f"The workers of {pool} answer nonsense.", code="bad_worker")
+            raise Overloaded(f"No worker of {pool} could be reached.", code="no_worker", retry_after=5)
+        journey.tried += (worker,)
+        self._metrics.retries.labels(pool, type(error).__name__).inc()
+
+    def _may_retry(self, journey: Journey) -> bool:
+        """Whether another attempt may be made after a refusal or a connection that failed."""
+        if journey.tries >= self._attempts:
+            return False
+        return bool(journey.lost) or self._budgets[journey.ticket.pool].withdraw(time.monotonic())
+
+    def _blame(self, journey: Journey) -> bool:
+        """A worker died with the request. False if its death was known. Raises CrashesWorker if it died of it."""
+        if not journey.lose():
+            return False
+        pool = journey.ticket.pool
+        if journey.blamed > 1:
+            self._metrics.poisoned.labels(pool).inc()
+            self._poison.ban(pool, journey.exchange.request.body)
+            raise CrashesWorker("Two workers were lost while they worked on this request.")
+        if len(journey.lost) >= _MOST_LOSSES:
+            self._give_up(journey, NotResumable("losses", f"{_MOST_LOSSES} workers were lost meanwhile"))
+        return True
+
+    # ---- streams that broke ----
+
+    def _resume(self, journey: Journey, fresh: bool) -> None:
+        """Let the next attempt go on with the stream; raise where that is not possible."""
+        exchange, now = journey.exchange, time.monotonic()
+        if not exchange.streaming_events:
+            raise BadGateway("The worker broke off in mid-answer.", code="worker_lost")
+        if fresh:
+            journey.tries = 0
+        try:
+            if journey.replay is None:
+                raise NotResumable("replay_memory", "too much was being sent to keep it")
+            if journey.tries >= self._attempts:
+                raise NotResumable("no_worker", "no other worker could be reached")
+            journey.resumption = Resumption(exchange.request.path, exchange.request.body, journey.replay)
+        except NotResumable as error:
+            self._give_up(journey, error)
+        journey.ticket.deadline = max(journey.ticket.deadline, now + _RESUME_SECONDS)
+
+    def _after_no(self, journey: Journey, worker: Worker, error: NotResumable) -> None:
+        """The worker cannot go on with the stream; others may be of another kind."""
+        journey.tried += (worker,)
+        if self._none_left(journey) or journey.tries >= self._attempts:
+            self._give_up(journey, error)
+
+    def _none_left(self, journey: Journey) -> bool:
+        """Whether all workers that are ready were tried."""
+        return all(worker in journey.tried for worker, ready in journey.queue.workers.items() if ready)
+
+    def _give_up(self, journey: Journey, error: NotResumable) -> NoReturn:
+        """The stream cannot be gone on with."""
+        self._metrics.not_resumable.labels(journey.ticket.pool, error.reason).inc()
+        message = f"The worker broke off in mid-answer, which cannot be continued: {error}."
+        raise BadGateway(message, code="worker_lost") from None
+
+    async def _join(self, journey: Journey, resumption: Resumption) -> bytes:
+        """The request by which the journey's worker goes on with the stream; empty if there is nothing left to ask."""
+        worker, ticket, replay = journey.worker, journey.ticket, journey.replay
+        assert worker is not None
+        assert replay is not None
+        planned = await resumption.plan(RemoteTokenizer(worker.origin, self._auth))
+        if planned.exhausted:
+            journey.exchange.write(resumption.cut_off(planned))
+            return b""
+        relay, splice = journey.relay, resumption.splice(planned)
+
+        def go_on(events: bytes) -> bytes:
+            if ticket.uncached:  # these are the first
+                worker.answered(ticket)
+            changed = replay.keep(splice.on_events(events))
+            relay.enough = splice.stopped
+            return changed
+
+        relay.on_events = go_on
+        self._metrics.resumes.labels(journey.ticket.pool).inc()
+        return planned.encode()
+
+    async def _end(self, journey: Journey, resumption: Resumption) -> None:
+        """Send the last events of a stream that lacks nothing else."""
+        worker = next((worker for worker, ready in journey.queue.workers.items() if ready), None)
+        tokenize = RemoteTokenizer(worker.origin, self._auth) if worker is not None else None
+        journey.exchange.write(await resumption.ending(tokenize))
+        journey.exchange.finish()
 
 
 def _mark(worker: Worker, state: State, reason: str) -> None:
     """Send nothing to the worker until it was looked at again. What health or discovery said of it stands."""
     if worker.state not in (State.QUARANTINED, State.SUSPECT) and not worker.leaving:
         worker.turn(state, reason)
-
-
-def _respond(exchange: Exchange, journey: _Journey, answer: Answer) -> None:
-    headers = [content_type(answer.head), *journey.headers()]
-    retry_after = answer.head.header(b"retry-after")
-    if retry_after:
-        headers.append((b"retry-after", retry_after))
-    exchange.respond(answer.status, headers, answer.body)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from headrace.router.flow.bands import BANDS
 from headrace.router.flow.queue import PoolQueue
+from headrace.router.resume.replay import ReplayMemory
 from headrace.router.worker import State, Worker
 from headrace.telemetry.metrics import TTFT_BUCKETS, WAIT_BUCKETS, Histogram, Registry
 
@@ -17,6 +18,7 @@ class PoolMetrics:
         self.ok = metrics.requests.labels(pool, "ok")
         self.dispatch = metrics.dispatch.labels(pool)
         self.first_byte = metrics.first_byte.labels(pool)
+        self.unrecorded = metrics.unrecorded.labels(pool)
         self._pool = pool
         self._metrics = metrics
         self._waits: list[Histogram | None] = [None] * BANDS
@@ -39,6 +41,25 @@ class RouterMetrics:
         )
         self.broken = registry.counter(
             "llm_router_broken_streams_total", "Streams that ended with an error event.", ["pool"]
+        )
+        self.resumes = registry.counter(
+            "llm_router_resumes_total", "Broken streams that were taken to another worker.", ["pool"]
+        )
+        self.not_resumable = registry.counter(
+            "llm_router_not_resumable_total", "Broken streams that could not be, by the reason.", ["pool", "reason"]
+        )
+        self.unrecorded = registry.counter(
+            "llm_router_unrecorded_streams_total",
+            "Streams that could not be resumed if they broke: the replay memory was full.",
+            ["pool"],
+        )
+        self.cancellations = registry.counter(
+            "llm_router_cancellations_total",
+            "Requests whose client left or took nothing for too long, by how far they were.",
+            ["pool", "stage"],
+        )
+        self.replay_bytes = registry.gauge(
+            "llm_router_replay_bytes", "What is kept of running streams so that they could be resumed."
         )
         self.poisoned = registry.counter(
             "llm_router_poisoned_total", "Requests refused because workers died on them.", ["pool"]
@@ -73,11 +94,12 @@ class RouterMetrics:
         )
         self._seen: set[tuple[str, str]] = set()
 
-    def watch(self, registry: Registry, pools: Sequence[PoolQueue]) -> None:
+    def watch(self, registry: Registry, pools: Sequence[PoolQueue], memory: ReplayMemory) -> None:
         """Read what is cheaper to read than to keep off the pools at each scrape."""
-        registry.on_collect(lambda: self._collect(pools))
+        registry.on_collect(lambda: self._collect(pools, memory))
 
-    def _collect(self, pools: Sequence[PoolQueue]) -> None:
+    def _collect(self, pools: Sequence[PoolQueue], memory: ReplayMemory) -> None:
+        self.replay_bytes.labels().set(memory.used)
         seen: set[tuple[str, str]] = set()
         for pool in pools:
             self._read(pool)

@@ -40,15 +40,20 @@ class Relay(Struct, eq=False):
     ``on_start`` is called once, when the first bytes are about to go to the client, and gives the headers to send.
     ``on_events`` sees each piece of whole events and gives what to send instead (the same object: unchanged).
     It raises ProtocolError for events that make no sense. ``whole``: an answer that is not a stream is never passed on
-    before it is complete, because the caller changes it.
+    before it is complete, because the caller changes it. ``joined``: the answer has begun already and this attempt goes
+    on with its stream, so that what is no stream is held too.
     """
 
     exchange: Exchange
     on_start: Callable[[ResponseHead], Headers]
     on_events: Callable[[bytes], bytes] | None = None
+    """May be set as late as in ``on_start``."""
     deadline: float = float("inf")
     """``time.monotonic()`` by which the first bytes must be there."""
     whole: bool = False
+    joined: bool = False
+    enough: bool = False
+    """Set by ``on_events``: what it gives is the last that the client gets, and the rest is not wanted."""
     first_event: float = 0.0
     last_event: float = 0.0
     paused: bool = False
@@ -61,6 +66,8 @@ class Relay(Struct, eq=False):
     _connection: Connection | None = None
     _head: ResponseHead | None = None
     _held: list[bytes] = []
+    _passing: bool = False
+    """A large answer that is not a stream goes to the client as it comes."""
     _paused_at: float = 0.0
     _size: int = 0
     _stream: bool = False
@@ -82,6 +89,8 @@ class Relay(Struct, eq=False):
         self._done = done
         try:
             connection.send(request, self)
+            if self.joined and not self.exchange.writable:
+                self._on_writable(False)
             return await done
         finally:
             self._over = True
@@ -102,8 +111,8 @@ class Relay(Struct, eq=False):
 
     @property
     def begun(self) -> bool:
-        """Whether bytes of the answer went to the client."""
-        return self.exchange.started
+        """Whether bytes of this attempt went to the client."""
+        return self.first_event > 0 or self._passing
 
     def beat(self, now: float, interval: float) -> None:
         """Send the dialect's heartbeat if the stream has begun and was silent for ``interval`` seconds."""
@@ -124,7 +133,7 @@ class Relay(Struct, eq=False):
                 if not payload:
                     return
             self._pass(payload, framed)
-        elif self.exchange.started:
+        elif self._passing:
             self.exchange.write(payload)
             self.tail = (self.tail + payload)[-TAIL_BYTES:]
         else:
@@ -138,7 +147,7 @@ class Relay(Struct, eq=False):
         if self._stream:
             self._end_stream()
         else:
-            self._finish(None if self.exchange.started else Answer(head, b"".join(self._held)))
+            self._finish(None if self._passing else Answer(head, b"".join(self._held)))
 
     def on_answer(self, answer: Answer) -> None:
         self._connection = None
@@ -162,7 +171,8 @@ class Relay(Struct, eq=False):
         self.last_event = time.monotonic()
         if not self.first_event:
             self.first_event = self.last_event
-            self._start()
+            if not self.joined:
+                self._start()
         self._last_payload = payload
         if self.on_events is not None:
             try:
@@ -172,11 +182,19 @@ class Relay(Struct, eq=False):
                 return
             if changed is not payload:
                 self.exchange.write(changed)
+                if self.enough:
+                    self._end_early()
                 return
         if framed is not None:
             self.exchange.write_framed(framed, payload)
         else:
             self.exchange.write(payload)
+
+    def _end_early(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self._finish(None)
 
     def _start(self) -> None:
         assert self._head is not None
@@ -204,10 +222,11 @@ class Relay(Struct, eq=False):
     def _hold(self, payload: bytes) -> None:
         self._held.append(payload)
         self._size += len(payload)
-        if self.whole:
+        if self.whole or self.joined:
             if self._size > WHOLE_BYTES:
                 self.fail(ProtocolError(f"the answer is larger than {WHOLE_BYTES} bytes"))
         elif self._size > HELD_BYTES:
+            self._passing = True
             self._start()
             held = b"".join(self._held)
             self.exchange.write(held)
