@@ -193,6 +193,11 @@ class FakeServer:
         self._server.close()
         call.reset()
 
+    def close(self) -> None:
+        """Listen no more; what runs goes on."""
+        assert self._server is not None
+        self._server.close()
+
     async def stop(self) -> None:
         """Die: nobody listens any more, and all connections are reset."""
         assert self._server is not None
