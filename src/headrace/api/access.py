@@ -38,11 +38,12 @@ class Access:
 
     def wrap(self, path: str, endpoint: Endpoint) -> Handler:
         """A handler that answers with ``endpoint``; ``path`` is the metrics' label."""
+        in_flight = self._metrics.in_flight
 
         async def handler(exchange: Exchange) -> None:
             record = self._open(path, exchange)
             context = self._spans.begin(exchange, record) if self._spans is not None else None
-            self._metrics.in_flight.inc()
+            in_flight.value += 1
             try:
                 await endpoint(exchange, record)
             except ApiError as error:
@@ -59,7 +60,7 @@ class Access:
                 record.reason, record.status = "client_gone", _CLIENT_CLOSED
                 raise
             finally:
-                self._metrics.in_flight.dec()
+                in_flight.value -= 1
                 self._close(exchange, record, context)
 
         return handler

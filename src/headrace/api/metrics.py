@@ -56,15 +56,15 @@ class ApiMetrics:
         if series is None:
             series = self._series.setdefault(key, _Series(self, *key))
         if record.status == 200:
-            series.ok.inc()
+            series.ok.value += 1
         else:
             self.requests.labels(record.path, record.model, str(record.status)).inc()
         series.duration.observe(record.total_ms / 1000)
         if record.reason:
             self.errors.labels(record.path, record.reason).inc()
-        series.prompt.inc(record.prompt_tokens)
-        series.cached.inc(record.cached_tokens)
-        series.completion.inc(record.completion_tokens)
+        series.prompt.value += record.prompt_tokens
+        series.cached.value += record.cached_tokens
+        series.completion.value += record.completion_tokens
         if record.stream and record.ttft_ms:
             series.ttft.observe(record.ttft_ms / 1000)
             if record.completion_tokens > 1:

@@ -58,8 +58,7 @@ class AccessLog:
 
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
-        self._encoder = msgspec.json.Encoder()
 
     def write(self, record: Record) -> None:
-        record.at = milliseconds(time.time()) / 1e3
-        self._writer.write(self._encoder.encode(record) + b"\n")
+        record.at = int(time.time() * 1e3) / 1e3
+        self._writer.write(record)

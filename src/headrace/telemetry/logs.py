@@ -55,27 +55,28 @@ def _to_json(event: Any, **_: Any) -> str:
 
 
 class LineWriter:
-    """Writes lines from a thread, so that a full pipe never holds the event loop up.
+    """Writes objects as JSON lines from a thread, many at a time: a full pipe never holds the event loop up.
 
-    Beyond ``limit`` lines that wait, further ones are dropped and counted in ``dropped``: a log must not be what ends a
-    service.
+    Beyond ``limit`` of them that wait, further ones are dropped and counted in ``dropped``: a log must not be what ends
+    a service.
     """
 
     def __init__(self, descriptor: int = 1, limit: int = 20_000) -> None:
         self.dropped = 0
         self._descriptor = descriptor
         self._limit = limit
-        self._lines: deque[bytes] = deque()  # its methods are atomic: no lock between the loop and the thread
+        self._encoder = msgspec.json.Encoder()
+        self._waiting: deque[object] = deque()  # its methods are atomic: no lock between the loop and the thread
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="log-writer", daemon=True)
         self._thread.start()
 
-    def write(self, line: bytes) -> None:
-        """Take one line, with its line feed."""
-        if len(self._lines) >= self._limit:
+    def write(self, line: object) -> None:
+        """Take what is to become one line; it is not to be changed any more."""
+        if len(self._waiting) >= self._limit:
             self.dropped += 1
         else:
-            self._lines.append(line)
+            self._waiting.append(line)
 
     def close(self) -> None:
         """Write what waits."""
@@ -89,11 +90,16 @@ class LineWriter:
                 closing = self._wake.get(timeout=_FLUSH_SECONDS)
             except queue.Empty:
                 closing = False
-            waiting = len(self._lines)
+            waiting = len(self._waiting)
             if waiting:
-                self._flush(b"".join([self._lines.popleft() for _ in range(waiting)]))
+                self._flush([self._waiting.popleft() for _ in range(waiting)])
 
-    def _flush(self, data: bytes) -> None:
+    def _flush(self, lines: list[object]) -> None:
+        try:
+            data = self._encoder.encode_lines(lines)
+        except (TypeError, ValueError):  # what cannot be written must not end the thread
+            self.dropped += len(lines)
+            return
         view = memoryview(data)
         try:
             while view:
