@@ -29,7 +29,9 @@ class Ticket:
         "output_tokens",
         "pool",
         "prefix",
+        "priority",
         "prompt_tokens",
+        "tenant",
         "uncached",
         "work",
     )
@@ -48,6 +50,9 @@ class Ticket:
             self.deadline = now + int(headers.get(contract.DEADLINE, DEFAULT_DEADLINE_MS)) / 1000
             """``time.monotonic()`` by which the first byte must be there."""
             self.prefix = headers.get(contract.PREFIX_BLOCKS, b"")
+            self.tenant = headers.get(contract.TENANT, b"")
+            self.priority = _priority(headers.get(contract.PRIORITY))
+            """0 to 9, 0 first; the middle where it was not said."""
             self.uncached: float = self.prompt_tokens
             """Prompt tokens that its worker has still to compute, as placement believes."""
             self.dispatched = now
@@ -67,10 +72,6 @@ class Ticket:
         return self._headers.get(contract.REQUEST_ID, b"")
 
     @property
-    def tenant(self) -> bytes:
-        return self._headers.get(contract.TENANT, b"")
-
-    @property
     def adapter(self) -> bytes:
         return self._headers.get(contract.ADAPTER, b"")
 
@@ -78,8 +79,8 @@ class Ticket:
     def session(self) -> bytes:
         return self._headers.get(contract.SESSION, b"")
 
-    @property
-    def priority(self) -> int:
-        """0 to 9, 0 first; the middle where it was not said."""
-        value = self._headers.get(contract.PRIORITY, b"")
-        return min(int(value), LOWEST_PRIORITY) if value.isdigit() else DEFAULT_PRIORITY
+
+def _priority(value: bytes | None) -> int:
+    if value is None or not value.isdigit():
+        return DEFAULT_PRIORITY
+    return min(int(value), LOWEST_PRIORITY)

@@ -16,6 +16,7 @@ the first one with the prior below, by which more to compute, more before it and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from headrace.router.scheduling.least_squares import LeastSquares
@@ -30,7 +31,9 @@ _PRIOR = (0.03, 0.1, 0.1, 0.005, 0.05, 0.02)
 _DOUBT = (0.1, 0.2, 0.2, 0.02, 0.2, 0.05)
 _LEAST_SECONDS = 0.001
 _EAGER = 64
-"""Observations that are all learned from; of later ones every fourth is, to save time."""
+"""Observations that are all learned from; of later ones one in ``_PAUSE``: to learn costs as much as to relay."""
+_PAUSE = 0.02
+"""Seconds. A pool that is not busy learns from every request."""
 _LEARNED = 16
 """Observations after which a worker's model is worth handing on."""
 
@@ -43,7 +46,7 @@ class Latency(Scorer):
     def __init__(self, index: PrefixIndex) -> None:
         self._index = index
         self._models: dict[Worker, LeastSquares] = {}
-        self._seen = 0
+        self._next = -math.inf
 
     def score(self, ticket: Ticket, candidates: Sequence[Worker]) -> list[float]:
         matches = ticket.matches or []
@@ -82,8 +85,9 @@ class Latency(Scorer):
         if inputs is None:
             return
         model = self._models.get(worker) or self._enter(worker)
-        self._seen += 1
-        if model.count < _EAGER or not self._seen % 4:
+        now = ticket.dispatched + seconds
+        if now >= self._next or model.count < _EAGER:
+            self._next = now + _PAUSE
             model.learn((*inputs[:-1], output) if output else inputs, seconds)
 
     def forget(self, worker: Worker) -> None:
