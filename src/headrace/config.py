@@ -141,6 +141,13 @@ class RouterSettings(ServiceSettings):
         {}, description="Profiles of your own: plugins and their weights, such as {mine: {prefix: 3, least-work: 1}}."
     )
     replicas: PositiveInt = Field(1, description="Routers that share the workers.")
+    replicas_dns: str = Field("", description="Name of the routers' headless Service, to count them by; else replicas.")
+    nameservers: list[str] = Field([], description="Name servers for dns://, as ADDRESS[:PORT]; empty: the machine's.")
+    kubernetes_api: str = Field("https://kubernetes.default.svc", description="API server for k8s://.")
+    kubernetes_account: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"), description="Folder with its ca.crt and our token."
+    )
+    decision_log: Path | None = Field(None, description="File that decisions are logged to, for `router replay`.")
     attempts: PositiveInt = Field(3, description="Workers that a request is tried on at most.")
     replay_memory: PositiveInt = Field(
         256 * 1024 * 1024, description="Bytes of running streams that each process keeps to resume them."

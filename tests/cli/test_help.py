@@ -15,7 +15,8 @@ STORE = {"--config", "--database"}
 OPTIONS: dict[str, set[str]] = {
     "up": {"--port", "--web-port", "--host", "--web", "--no-web", "--models", "--config"},
     "api": SERVICE | {"--router", "--processes"},
-    "router": SERVICE | {"--worker", "--processes"},
+    "router": SERVICE | {"--worker", "--processes", "--profile"},
+    "router replay": {"--profile", "--config"},
     "worker cpu": SERVICE | {"--model", "--name"},
     "worker bert": SERVICE | {"--model", "--name"},
     "models pull": {"--models"},

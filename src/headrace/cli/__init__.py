@@ -25,7 +25,7 @@ app.add_typer(keys.keys, name="keys")
 app.add_typer(keys.tenants, name="tenants")
 app.add_typer(keys.db, name="db")
 app.command()(services.api)
-app.command()(services.router)
+app.add_typer(services.router, name="router")
 app.add_typer(services.worker, name="worker")
 
 

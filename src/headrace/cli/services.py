@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from headrace import config as settings
 from headrace.cli import options
 
 worker = typer.Typer(help="Run one worker.", no_args_is_help=True)
+router = typer.Typer(invoke_without_command=True)
 
 
 def up(
@@ -45,10 +47,15 @@ def api(
     serve(settings.load(settings.ApiSettings, file=config, flags=flags))
 
 
-def router(
+@router.callback()
+def run_router(
+    context: typer.Context,
     worker: Annotated[
         list[str] | None,
         typer.Option("--worker", help="MODEL=URL[,ops=URL]; may be given again.", show_default=False),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="How a worker is chosen, such as latency.", show_default=False)
     ] = None,
     port: options.Port = None,
     ops_port: options.OpsPort = None,
@@ -58,10 +65,24 @@ def router(
     config: options.Config = None,
 ) -> None:
     """Run the router: it sends every request to the best worker."""
+    if context.invoked_subcommand is not None:
+        return
     from headrace.router.app import serve  # noqa: PLC0415
 
-    flags = _flags(port, ops_port, host, log_level, processes=processes, workers=worker or None)
+    flags = _flags(port, ops_port, host, log_level, processes=processes, workers=worker or None, profile=profile)
     serve(settings.load(settings.RouterSettings, file=config, flags=flags))
+
+
+@router.command()
+def replay(
+    log: Annotated[Path, typer.Argument(help="A decision log (the router's setting decision_log).")],
+    profile: Annotated[list[str], typer.Option("--profile", help="The other profile; may be given again.")],
+    config: options.Config = None,
+) -> None:
+    """Make the decisions of a log again by another profile, and compare."""
+    from headrace.router.commands import replay as run  # noqa: PLC0415
+
+    run(log, profile, settings.load(settings.RouterSettings, file=config).profiles)
 
 
 @worker.command("cpu")

@@ -6,19 +6,27 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
 
 import msgspec
 
 from headrace.config import RouterSettings
-from headrace.router.build import build_pools
+from headrace.errors import ConfigError
+from headrace.router.build import build_pools, capacity
 from headrace.router.delivery import Delivery
+from headrace.router.discovery.dns import resolver
+from headrace.router.discovery.replicas import Replicas
+from headrace.router.discovery.sources import dynamic_sources
 from headrace.router.discovery.specification import named_pools, parse, static_targets
+from headrace.router.flow.queue import PoolQueue
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
 from headrace.router.pools import describe
 from headrace.router.resume.replay import ReplayMemory
 from headrace.router.roster import Roster
+from headrace.router.scheduling.decision_log import DecisionLog
+from headrace.router.scheduling.decisions import DecisionView
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 from headrace.service import run
@@ -51,6 +59,7 @@ class RouterService:
         self._settings = settings
         specifications = [parse(text) for text in settings.workers]
         self._static = static_targets(specifications)
+        self._sources = dynamic_sources(settings, specifications)
         self.pools = build_pools(settings, named_pools(specifications), time.monotonic)
         self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
         self.roster = Roster(self.pools, self._watch, shares=settings.processes * settings.replicas)
@@ -58,6 +67,7 @@ class RouterService:
         memory = ReplayMemory(settings.replay_memory)
         metrics.watch(self.registry, list(self.pools.values()), memory)
         self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts, memory)
+        self._decision_log = _open_log(settings.decision_log, self.pools)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self.routes = Routes(fallback=self._deliver)
@@ -65,7 +75,12 @@ class RouterService:
 
     async def start(self) -> None:
         self.roster.publish("static", self._static)
-        self._tasks = [asyncio.create_task(job) for job in (self._delivery.watch.run(), self._keep_house())]
+        jobs = [self._delivery.watch.run(), self._keep_house()]
+        jobs += [self.roster.follow(source) for source in self._sources]
+        if self._settings.replicas_dns:
+            found = resolver(self._settings.nameservers)
+            jobs.append(Replicas(self._settings.replicas_dns, found, self._share).run())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
         await self._see_all()
 
     def unready(self) -> str | None:
@@ -75,7 +90,11 @@ class RouterService:
         return None
 
     def debug(self, path: str) -> bytes | None:
-        return msgspec.json.encode(describe(self.pools)) if path == "pools" else None
+        if path == "pools":
+            return msgspec.json.encode(describe(self.pools))
+        if path == "decisions":
+            return msgspec.json.encode(self._decisions())
+        return None
 
     async def drain(self) -> None:
         """Requests that are here are finished; llm-api sees the port close and goes elsewhere."""
@@ -86,6 +105,25 @@ class RouterService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.roster.close()
+        if self._decision_log is not None:
+            self._decision_log.close()
+
+    def _share(self, replicas: int) -> None:
+        """So many routers share the workers and the places in the queues from now on."""
+        shares = self._settings.processes * replicas
+        self.roster.share(shares)
+        for name, pool in self.pools.items():
+            pool.resize(capacity(self._settings, name, shares))
+
+    def _decisions(self) -> list[DecisionView]:
+        """The last decisions of all pools, the latest first."""
+        now = time.monotonic()
+        views = []
+        for name, pool in self.pools.items():
+            profile = pool.scheduler.profile
+            scorers = [scorer.name for scorer, _ in profile.scorers]
+            views += pool.scheduler.decisions.view(now, name, profile.name, scorers)
+        return sorted(views, key=lambda view: view.seconds_ago)
 
     async def _watch(self, worker: Worker) -> None:
         watch = Watch(worker, self._settings.poll_interval, self._secret, self.roster.looked)
@@ -107,6 +145,8 @@ class RouterService:
                 pool.expire()
             for worker in self.roster.workers:
                 worker.origin.close_idle(now)
+            if self._decision_log is not None:
+                self._decision_log.flush()
 
     def _deliver(self, exchange: Exchange) -> Coroutine[None, None, None]:
         self._secret.demand(exchange.request)
@@ -115,3 +155,16 @@ class RouterService:
     async def _show_pools(self, exchange: Exchange) -> None:
         self._secret.demand(exchange.request)
         exchange.respond(200, JSON, msgspec.json.encode(describe(self.pools)))
+
+
+def _open_log(path: Path | None, pools: Mapping[str, PoolQueue]) -> DecisionLog | None:
+    """Raises ConfigError where the file cannot be written."""
+    if path is None:
+        return None
+    try:
+        made = DecisionLog(path)
+    except OSError as error:
+        raise ConfigError(f"router.decision_log: {path} cannot be written: {error.strerror}") from None
+    for name, pool in pools.items():
+        made.attach(name, pool.scheduler)
+    return made

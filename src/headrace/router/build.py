@@ -24,7 +24,13 @@ def build_pools(settings: RouterSettings, named: Iterable[str], clock: Callable[
             settings.profiles,
             random.Random(),  # noqa: S311  ties, not secrets
         )
-        capacity = -(-(own.queue or settings.queue) // shares)
         cold_wait = own.cold_wait or settings.cold_wait
-        pools[name] = PoolQueue(name, scheduler, capacity=capacity, cold_wait=cold_wait, clock=clock)
+        places = capacity(settings, name, shares)
+        pools[name] = PoolQueue(name, scheduler, capacity=places, cold_wait=cold_wait, clock=clock)
     return pools
+
+
+def capacity(settings: RouterSettings, pool: str, shares: int) -> int:
+    """Requests that may wait for ``pool`` in each of so many processes."""
+    own = settings.pools.get(pool)
+    return -(-((own and own.queue) or settings.queue) // shares)

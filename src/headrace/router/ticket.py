@@ -21,10 +21,12 @@ class Ticket:
 
     __slots__ = (
         "_headers",
+        "adapter",
         "arrived",
         "deadline",
         "dispatched",
         "inputs",
+        "keys",
         "matches",
         "output_tokens",
         "pool",
@@ -51,12 +53,15 @@ class Ticket:
             """``time.monotonic()`` by which the first byte must be there."""
             self.prefix = headers.get(contract.PREFIX_BLOCKS, b"")
             self.tenant = headers.get(contract.TENANT, b"")
-            self.priority = _priority(headers.get(contract.PRIORITY))
+            self.adapter = headers.get(contract.ADAPTER, b"")
+            priority = headers.get(contract.PRIORITY)
+            self.priority = DEFAULT_PRIORITY if priority is None else _priority(priority)
             """0 to 9, 0 first; the middle where it was not said."""
             self.uncached: float = self.prompt_tokens
             """Prompt tokens that its worker has still to compute, as placement believes."""
             self.dispatched = now
             """When it last went to a worker."""
+            self.keys: list[bytes] | None = None
             self.matches: Matches | None = None
             self.inputs: tuple[float, ...] | None = None
             """What placement looked up for it: scratch of ``scheduling``."""
@@ -72,15 +77,9 @@ class Ticket:
         return self._headers.get(contract.REQUEST_ID, b"")
 
     @property
-    def adapter(self) -> bytes:
-        return self._headers.get(contract.ADAPTER, b"")
-
-    @property
     def session(self) -> bytes:
         return self._headers.get(contract.SESSION, b"")
 
 
-def _priority(value: bytes | None) -> int:
-    if value is None or not value.isdigit():
-        return DEFAULT_PRIORITY
-    return min(int(value), LOWEST_PRIORITY)
+def _priority(value: bytes) -> int:
+    return min(int(value), LOWEST_PRIORITY) if value.isdigit() else DEFAULT_PRIORITY

@@ -116,6 +116,10 @@ class Worker:
         """Prompt tokens of ours that it has still to compute: of requests without a first byte."""
         self.slots = 0
         """Requests of ours that it may have at a time."""
+        self.told = 0
+        """Requests that it says it has, whoever sent them."""
+        self.kv_usage = 0.0
+        """0 to 1; 0 where it does not tell."""
         self.kv_room: float = math.inf
         """Tokens that its KV cache still takes, as far as we know; infinite where it does not tell."""
         self._shares = shares
@@ -129,14 +133,7 @@ class Worker:
     @property
     def requests(self) -> int:
         """Requests that it has, ours and those of other routers."""
-        load = self.load
-        return max(self.in_flight, load.running + load.waiting)
-
-    @property
-    def kv_usage(self) -> float:
-        """0 to 1; 0 where it does not tell."""
-        load = self.load
-        return load.kv_used / load.kv_total if load.kv_total else 0.0
+        return max(self.in_flight, self.told)
 
     def accepts(self, pool: str) -> bool:
         """Whether a request for ``pool`` may go to it now, as far as slots are concerned."""
@@ -161,6 +158,8 @@ class Worker:
         if known.epoch and load.epoch != known.epoch:
             for line in self.lines:
                 line.forget(self)
+        self.told = load.running + load.waiting
+        self.kv_usage = load.kv_used / load.kv_total if load.kv_total else 0.0
         self._size_slots()
         free = (load.kv_total - load.kv_used) * load.block_size
         self.kv_room = free if load.kv_total and load.block_size else math.inf
@@ -194,10 +193,14 @@ class Worker:
         self.in_flight -= 1
         self.work -= ticket.work
         self.kv_room += ticket.work
-        self.answered(ticket)
+        self.prefill -= ticket.uncached
+        ticket.uncached = 0.0
         if not self.in_flight:
             self.prefill = 0.0  # what rounding left
-        if full or len(self.lines) > 1:
+        if len(self.lines) > 1:  # each pool is the first to be served in its turn
+            self.lines.append(self.lines.pop(0))
+            self._tell()
+        elif full:
             self._tell()
 
     def close(self) -> None:
@@ -208,14 +211,11 @@ class Worker:
     def _size_slots(self) -> None:
         """Our share, or what we have plus our share of what nobody uses: idle neighbours' slots are not left empty."""
         load = self.load
-        unused = max(0, load.max_running - load.running - load.waiting)
+        unused = max(0, load.max_running - self.told)
         share, spare = -(-load.max_running // self._shares), -(-unused // self._shares)
         alone = self._shares == 1
         self.slots = load.max_running if alone else min(load.max_running, max(share, self.in_flight + spare))
 
     def _tell(self) -> None:
-        lines = self.lines
-        if len(lines) > 1:  # each pool is the first to be served in its turn
-            lines.append(lines.pop(0))
-        for line in list(lines):
+        for line in list(self.lines):
             line.updated(self)

@@ -85,15 +85,15 @@ class FairQueue(Generic[T]):
 
     def charge(self, tenant: bytes, work: float) -> None:
         """``tenant`` is served ``work``, whether or not it had waited."""
-        counter = self._counters.get(tenant)
-        if tenant not in self._lines:
-            floor = self._floor()
-            counter = floor if counter is None or counter < floor else counter
-        assert counter is not None
-        self._served = self._counters[tenant] = counter + work
+        counters = self._counters
+        counter = counters.get(tenant, 0.0)
         if tenant in self._lines:
             heapq.heappush(self._order, (counter + work, tenant))
-        elif len(self._counters) > _KEPT:
+        else:
+            floor = self._floor() if self._lines else self._served
+            counter = max(counter, floor)
+        self._served = counters[tenant] = counter + work
+        if len(counters) > _KEPT:
             self._drop()
 
     def counter(self, tenant: bytes) -> float:

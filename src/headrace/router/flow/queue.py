@@ -107,6 +107,10 @@ class PoolQueue:
             return 0.0
         return self._drain_rate.retry_after(self.waiting, self._clock())
 
+    def resize(self, capacity: int) -> None:
+        """So many may wait from now on; who waits already stays."""
+        self._capacity = capacity
+
     # ---- the workers ----
 
     def join(self, worker: Worker) -> None:
@@ -161,7 +165,7 @@ class PoolQueue:
         granted: Callable[[Worker], None],
         refused: Callable[[ApiError], None],
     ) -> Waiter:
-        """Wait for a slot. Call ``leave`` at the deadline, or when the client is gone.
+        """Wait for a slot; it may be granted at once. Call ``leave`` at the deadline, or when the client is gone.
 
         A request with workers to avoid was admitted before: it goes ahead of the others, however many they are.
         Raises Overloaded when the queue is full, no worker is in sight, or the deadline cannot be kept.
@@ -172,9 +176,11 @@ class PoolQueue:
         waiter = Waiter(ticket, avoid, granted, refused, now)
         if avoid:
             self._returned.append(waiter)
-            return waiter
-        self._demand_room(waiter, now)
-        self._bands.push(waiter)
+        else:
+            self._demand_room(waiter, now)
+            self._bands.push(waiter)
+        if self._open.workers:  # others wait for what this one does not need
+            self._dispatch()
         return waiter
 
     def leave(self, waiter: Waiter) -> bool:
@@ -187,8 +193,9 @@ class PoolQueue:
     def answered(self, worker: Worker, ticket: Ticket, *, stream: bool) -> None:
         """The first byte of the answer is here; of one that does not ``stream``, all of it."""
         worker.answered(ticket)
-        seconds = self._clock() - ticket.dispatched
-        self.scheduler.answered(worker, ticket, seconds, 0 if stream else ticket.output_tokens)
+        if ticket.inputs is not None or self.scheduler.logs is not None:
+            seconds = self._clock() - ticket.dispatched
+            self.scheduler.answered(worker, ticket, seconds, 0 if stream else ticket.output_tokens)
 
     def release(self, worker: Worker, ticket: Ticket, *, finished: bool) -> None:
         """Give the slot back. ``finished``: the request was answered, so that it counts for the drain rate."""
@@ -267,12 +274,11 @@ class PoolQueue:
         fitting = self.scheduler.keep(ticket, with_room, self.workers)
         if not fitting:
             return None, True
-        now = self._clock()
+        ticket.dispatched = now = self._clock()
         worker = self.scheduler.pick(ticket, fitting, now)
         if not self._running:
             self._drain_rate.resume(now)
         self._running += 1
-        ticket.dispatched = now
         worker.begin(ticket)
         return worker, False
 

@@ -34,7 +34,11 @@ class Decision(NamedTuple):
 
     @property
     def reason(self) -> str:
-        return _reason(len(self.candidates), self.cached, self.best)
+        return reason(len(self.candidates), self.cached, self.best)
+
+
+Raw = tuple[float, Ticket, Sequence[Worker], Sequence[Sequence[float]], Sequence[float], Worker, float, float]
+"""The fields of a ``Decision``; it becomes one when somebody looks, since that costs time."""
 
 
 class CandidateView(msgspec.Struct):
@@ -61,31 +65,33 @@ class DecisionView(msgspec.Struct):
 class Decisions:
     """A ring of the last ones, and how many there were by reason."""
 
-    def __init__(self, kept: int = KEPT, tell: Callable[[Decision], None] | None = None) -> None:
-        """``tell`` gets every decision at once: the decision log."""
-        self.last: deque[Decision] = deque(maxlen=kept)
+    def __init__(self, kept: int = KEPT) -> None:
+        self.last: deque[Raw] = deque(maxlen=kept)
         self.counts = dict.fromkeys(REASONS, 0)
         self.prompt_tokens = 0
         """Of all requests."""
         self.cached_tokens = 0.0
         """Of these, what the chosen workers were believed to have."""
-        self._tell = tell
+        self.logs: Callable[[Decision], None] | None = None
+        """Is told of every decision, if set: the decision log."""
 
-    def add(self, decision: Decision) -> None:
+    def add(self, decision: Raw) -> None:
         self.last.append(decision)
         _, ticket, candidates, _, _, _, cached, best = decision
-        self.counts[_reason(len(candidates), cached, best)] += 1
+        self.counts[reason(len(candidates), cached, best)] += 1
         self.prompt_tokens += ticket.prompt_tokens
-        self.cached_tokens += ticket.prompt_tokens * cached
-        if self._tell is not None:
-            self._tell(decision)
+        if cached:
+            self.cached_tokens += ticket.prompt_tokens * cached
+        if self.logs is not None:
+            self.logs(Decision(*decision))
 
     def view(self, now: float, pool: str, profile: str, scorers: Sequence[str]) -> list[DecisionView]:
         """The last ones, the latest first."""
-        return [_view(decision, now, pool, profile, scorers) for decision in reversed(self.last)]
+        return [_view(Decision(*decision), now, pool, profile, scorers) for decision in reversed(self.last)]
 
 
-def _reason(candidates: int, cached: float, best: float) -> str:
+def reason(candidates: int, cached: float, best: float) -> str:
+    """One of ``REASONS``."""
     if candidates == 1:
         return "only"
     if cached < best:

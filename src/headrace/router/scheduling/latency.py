@@ -31,7 +31,7 @@ _PRIOR = (0.03, 0.1, 0.1, 0.005, 0.05, 0.02)
 _DOUBT = (0.1, 0.2, 0.2, 0.02, 0.2, 0.05)
 _LEAST_SECONDS = 0.001
 _EAGER = 64
-"""Observations that are all learned from; of later ones one in ``_PAUSE``: to learn costs as much as to relay."""
+"""Observations of a worker that are all learned from; of later requests one in ``_PAUSE``: learning takes time."""
 _PAUSE = 0.02
 """Seconds. A pool that is not busy learns from every request."""
 _LEARNED = 16
@@ -45,25 +45,21 @@ class Latency(Scorer):
 
     def __init__(self, index: PrefixIndex) -> None:
         self._index = index
-        self._models: dict[Worker, LeastSquares] = {}
+        self._models = _Models()
         self._next = -math.inf
 
     def score(self, ticket: Ticket, candidates: Sequence[Worker]) -> list[float]:
-        matches = ticket.matches or []
+        matches = ticket.matches
         cached = self._index.cached
         prompt = ticket.prompt_tokens / 1000
         models = self._models
         expected = []
         for worker in candidates:
-            a, b, c, d, e, _ = (models.get(worker) or self._enter(worker)).coefficients
-            load = worker.load
+            a, b, c, d, e, _ = models[worker].coefficients
             uncached = prompt * (1.0 - cached(matches, worker)) if matches else prompt
-            told = load.running + load.waiting
-            running = max(worker.in_flight, told)
-            seconds = a + b * uncached + c * (worker.prefill + load.queued_tokens) / 1000 + d * running
-            if load.kv_used:
-                seconds += e * worker.kv_usage
-            expected.append(max(_LEAST_SECONDS, seconds))
+            before = (worker.prefill + worker.load.queued_tokens) / 1000
+            running = max(worker.in_flight, worker.told)
+            expected.append(_LEAST_SECONDS + a + b * uncached + c * before + d * running + e * worker.kv_usage)
         best = min(expected)
         return [best / seconds for seconds in expected]
 
@@ -71,30 +67,36 @@ class Latency(Scorer):
         return known_or_owner(self._index, ticket, workers)
 
     def expected(self, ticket: Ticket, worker: Worker) -> float:
-        """Seconds to the first token of a request that ``placed`` was called for."""
-        model = self._models.get(worker) or self._enter(worker)
-        return model.expect(ticket.inputs) if ticket.inputs else 0.0
+        """Seconds to the first token, with what ``ticket.uncached`` says of the worker."""
+        return self._models[worker].expect(_inputs(ticket, worker))
 
     def placed(self, ticket: Ticket, worker: Worker) -> None:
-        load = worker.load
-        before = (worker.prefill + load.queued_tokens) / 1000
-        ticket.inputs = (1.0, ticket.uncached / 1000, before, worker.requests, worker.kv_usage, 0.0)
+        now = ticket.dispatched
+        if now >= self._next or self._models[worker].count < _EAGER:
+            self._next = now + _PAUSE
+            ticket.inputs = _inputs(ticket, worker)
+        else:
+            ticket.inputs = None
 
     def answered(self, worker: Worker, ticket: Ticket, seconds: float, output: int) -> None:
         inputs, ticket.inputs = ticket.inputs, None
-        if inputs is None:
-            return
-        model = self._models.get(worker) or self._enter(worker)
-        now = ticket.dispatched + seconds
-        if now >= self._next or model.count < _EAGER:
-            self._next = now + _PAUSE
-            model.learn((*inputs[:-1], output) if output else inputs, seconds)
+        if inputs is not None:
+            self._models[worker].learn((*inputs[:-1], output) if output else inputs, seconds)
 
     def forget(self, worker: Worker) -> None:
         self._models.pop(worker, None)
 
-    def _enter(self, worker: Worker) -> LeastSquares:
-        learned = [model.coefficients for model in self._models.values() if model.count >= _LEARNED]
+
+class _Models(dict[Worker, LeastSquares]):
+    """Each worker's model; one that is asked for begins with what the others have learned."""
+
+    def __missing__(self, worker: Worker) -> LeastSquares:
+        learned = [model.coefficients for model in self.values() if model.count >= _LEARNED]
         prior = [sum(column) / len(learned) for column in zip(*learned, strict=True)] if learned else _PRIOR
-        model = self._models[worker] = LeastSquares(prior, _DOUBT)
+        model = self[worker] = LeastSquares(prior, _DOUBT)
         return model
+
+
+def _inputs(ticket: Ticket, worker: Worker) -> tuple[float, ...]:
+    before = (worker.prefill + worker.load.queued_tokens) / 1000
+    return (1.0, ticket.uncached / 1000, before, worker.requests, worker.kv_usage, 0.0)

@@ -29,9 +29,7 @@ class LeastWork(Scorer):
 
 def _work(worker: Worker) -> float:
     """Our own tokens, scaled up to all the requests that the worker says it has: other routers send some too."""
-    load = worker.load
     in_flight = worker.in_flight
     if not in_flight:
-        return float(load.queued_tokens)
-    told = load.running + load.waiting
-    return worker.work * told / in_flight if told > in_flight else worker.work
+        return float(worker.load.queued_tokens)
+    return worker.work * worker.told / in_flight if worker.told > in_flight else worker.work

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import accumulate
 
 from headrace.router.ticket import Matches
@@ -48,6 +49,11 @@ _BYTES_PER_TOKEN = 4
 """To compare a prompt's bytes with a KV cache's tokens."""
 
 
+def cut(prefix: bytes) -> list[bytes]:
+    """The hashes of a prompt's blocks, out of the header."""
+    return [prefix[start : start + _HEX] for start in range(0, min(len(prefix) // _HEX, len(_ENDS)) * _HEX, _HEX)]
+
+
 class _Recent:
     """What one worker has, the least recently used first."""
 
@@ -78,23 +84,22 @@ class PrefixIndex:
         """Pairs of an entry and a worker."""
         return sum(len(recent.entries) for recent in self._recent.values())
 
-    def match(self, prefix: bytes) -> Matches:
+    def match(self, keys: Sequence[bytes]) -> Matches:
         """Who has how much of the prompt: sets of workers and shares from 0 to 1, the largest share first."""
-        holders = self._holders
-        count = min(len(prefix) // _HEX, len(_ENDS))
-        found: list[tuple[int, int]] = []
+        find = self._holders.get
+        found: Matches = []
         known = 0
-        for depth in range(count):
-            mask = holders.get(prefix[depth * _HEX : depth * _HEX + _HEX])
+        for depth, key in enumerate(keys):
+            mask = find(key)
             if mask is None:
                 if depth in _STOPS:  # who had more would have this too
                     break
             elif mask == known:
-                found[-1] = (mask, depth)
+                found[0] = (mask, _ENDS[depth] / _ENDS[len(keys) - 1])
             else:
-                found.append((mask, depth))
+                found.insert(0, (mask, _ENDS[depth] / _ENDS[len(keys) - 1]))
                 known = mask
-        return [(mask, _ENDS[depth] / _ENDS[count - 1]) for mask, depth in reversed(found)]
+        return found
 
     def cached(self, matches: Matches, worker: Worker) -> float:
         """The share of the prompt that ``worker`` has."""
@@ -116,22 +121,22 @@ class PrefixIndex:
                 left ^= low
         return list(found)
 
-    def add(self, prefix: bytes, worker: Worker) -> None:
+    def add(self, keys: Sequence[bytes], worker: Worker) -> None:
         """``worker`` gets the prompt."""
-        count = min(len(prefix) // _HEX, len(_ENDS))
-        if not count:
-            return
         recent = self._recent.get(worker) or self._enter(worker)
         entries, holders = recent.entries, self._holders
-        for depth, covered in _STORED[count]:
-            key = prefix[depth * _HEX : depth * _HEX + _HEX]
+        grown = False
+        for depth, covered in _STORED[len(keys)]:
+            key = keys[depth]
             if key in entries:
                 entries.move_to_end(key)
             else:
                 entries[key] = covered
                 recent.size += covered
                 holders[key] = holders.get(key, 0) | recent.bit
-        self._shrink(worker, recent)
+                grown = True
+        if grown:
+            self._shrink(worker, recent)
 
     def forget(self, worker: Worker) -> None:
         """Its cache is empty, or it is gone."""
