@@ -150,6 +150,8 @@ async def test_any_bytes_are_survived(data: bytes, cuts: list[int]) -> None:
             bench.connection.data_received(piece)
     await bench.settle()
     assert set(answers(bench.transport.written)) <= {400}
+    bench.transport.lose()
+    await bench.settle()
 
 
 _GOOD = st.one_of(
@@ -184,3 +186,5 @@ async def test_requests_in_any_pieces_are_answered_in_order(
     await bench.settle()
     bodies = re.findall(rb"content-length: \d+\r\n\r\n(\w+ \d+)", bench.transport.written)
     assert bodies == [b"%b %d" % (method, size) for method, _, _, size in sent]
+    bench.transport.lose()
+    await bench.settle()

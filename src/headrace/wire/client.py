@@ -34,11 +34,7 @@ class Origin:
 
     def take(self) -> Connection | None:
         """An idle connection, the one used last first; None if there is none."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                return connection
-        return None
+        return self._idle.pop() if self._idle else None
 
     async def connect(self) -> Connection:
         """A fresh connection. Raises ConnectError or UpstreamTimeout."""
@@ -90,6 +86,10 @@ class Origin:
 
     def closed(self, connection: Connection) -> None:
         self._all.discard(connection)
+        self.retire(connection)
+
+    def retire(self, connection: Connection) -> None:
+        """It is not to be taken any more."""
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -159,7 +159,7 @@ class _Collector:
 
     def on_end(self) -> None:
         if not self.done.done() and self._head is not None:
-            self.done.set_result(Answer(self._head, b"".join(self._pieces)))
+            self.done.set_result(Answer(self._head, self._head.status, b"".join(self._pieces)))
 
     def on_answer(self, answer: Answer) -> None:
         self.on_head(answer.head)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.errors import ApiError, InternalError, InvalidRequest, Overloaded, RequestTimeout
 from headrace.wire.exchange import Exchange
@@ -44,6 +44,7 @@ class ServerConnection(asyncio.Protocol):
         "_waiters",
         "_wanted",
         "exchange",
+        "handoff",
         "http11",
         "keep_alive",
         "loop",
@@ -62,6 +63,8 @@ class ServerConnection(asyncio.Protocol):
         """Whether there may be another request; once False, it stays so."""
         self.http11 = True
         self.loop = loop
+        self.handoff: Handoff[Any] = Handoff(loop)
+        """For the waits of the handlers."""
         self.server = server
         self._transport: asyncio.Transport
         self._reader: RequestReader

@@ -62,9 +62,10 @@ class Exchange(Struct, eq=False):
     """Called with False when the client reads too slowly, and with True when it caught up."""
     _chunked: bool = True
 
+    @property
     def handoff(self) -> Handoff[Any]:
-        """Where this exchange's handler can wait for what a protocol brings."""
-        return Handoff(self._connection.loop)
+        """Where this exchange's handler can wait for what a protocol brings; one wait at a time."""
+        return self._connection.handoff
 
     @property
     def started(self) -> bool:

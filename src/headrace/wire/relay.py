@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -61,7 +62,7 @@ class Relay(Struct, eq=False):
     """Seconds for which the client did not keep up."""
     tail: bytes = b""
     """The last bytes of a large answer that is not a stream; its usage stands there."""
-    _done: Handoff[Answer | None] | None = None
+    _done: Handoff[Any] | None = None
     _over: bool = False
     _connection: Connection | None = None
     _head: ResponseHead | None = None
@@ -85,13 +86,13 @@ class Relay(Struct, eq=False):
         self._connection = connection
         self._over = False
         self.exchange.on_writable = self._on_writable
-        done: Handoff[Answer | None] = self.exchange.handoff()
-        self._done = done
+        self._done = done = self.exchange.handoff
         try:
             connection.send(request, self)
             if self.joined and not self.exchange.writable:
                 self._on_writable(False)
-            return await done
+            answer: Answer | None = await done
+            return answer
         finally:
             self._over = True
             self.exchange.on_writable = None
@@ -147,11 +148,13 @@ class Relay(Struct, eq=False):
         if self._stream:
             self._end_stream()
         else:
-            self._finish(None if self._passing else Answer(head, b"".join(self._held)))
+            self._finish(None if self._passing else Answer(head, head.status, b"".join(self._held)))
 
     def on_answer(self, answer: Answer) -> None:
         self._connection = None
-        self._finish(answer)
+        if not self._over and self._done is not None:
+            self._over = True
+            self._done.set(answer)
 
     def on_lost(self, error: WireError) -> None:
         self._connection = None
@@ -272,12 +275,9 @@ class RelayWatch:
     def __init__(self, heartbeat: float | None = None) -> None:
         self._relays: set[Relay] = set()
         self._heartbeat = heartbeat
-
-    def add(self, relay: Relay) -> None:
-        self._relays.add(relay)
-
-    def discard(self, relay: Relay) -> None:
-        self._relays.discard(relay)
+        self.add: Callable[[Relay], None] = self._relays.add
+        """From here on it is looked at."""
+        self.discard: Callable[[Relay], None] = self._relays.discard
 
     async def run(self) -> None:
         while True:

@@ -62,11 +62,8 @@ class Answer(Struct, eq=False, gc=False):
     """A whole answer."""
 
     head: ResponseHead
+    status: int
     body: bytes
-
-    @property
-    def status(self) -> int:
-        return self.head.status
 
 
 class ChunkedDecoder:

@@ -42,5 +42,7 @@ class Routes:
         return handler
 
     def _by_prefix(self, path: str) -> dict[str, Handler] | None:
+        if not self._prefixes:
+            return None
         matches = [prefix for prefix in self._prefixes if path.startswith(prefix) and path != prefix]
         return self._prefixes[max(matches, key=len)] if matches else None

@@ -38,7 +38,6 @@ class Connection(asyncio.Protocol):
         "_expires",
         "_head",
         "_left",
-        "_loop",
         "_origin",
         "_paused",
         "_sink",
@@ -94,10 +93,6 @@ class Connection(asyncio.Protocol):
         if sink is not None:
             sink.on_lost(error)
 
-    @property
-    def usable(self) -> bool:
-        return not self._transport.is_closing()
-
     def age(self, now: float) -> None:
         """Find out whether the connection is too old, or idle for too long, to be used again."""
         self.idle_since = self.idle_since or now
@@ -121,38 +116,37 @@ class Connection(asyncio.Protocol):
         else:
             sink.on_lost(self._lost(stale=self.reused and head is None and not self._buffer))
 
+    def eof_received(self) -> None:
+        self._origin.retire(self)
+
     def _lost(self, stale: bool) -> ConnectionLost:
         return ConnectionLost(f"{self._origin.name} closed the connection before its answer was complete", stale=stale)
 
     def data_received(self, data: bytes) -> None:
         sink = self._sink
         if sink is None:  # nothing was asked: whatever this is, it is not an answer
+            self._origin.retire(self)
             self._transport.abort()
             return
         chunked = self._chunked
-        if chunked is not None:
+        if self._head is None:
+            try:
+                self._read_head(data, sink)
+            except ProtocolError as error:
+                self.fail(error)
+        elif chunked is not None:
             # The usual case of a stream: one read is one chunk. It is passed on as it is, without being taken apart.
             if chunked.at_border and data[-2:] == b"\r\n":
                 line = data.find(b"\r\n", 0, 18)
                 if line > 0 and _is_hex(data[:line]) and int(data[:line], 16) == len(data) - line - 4 > 0:
                     sink.on_data(data[line + 2 : -2], data)
                     return
-            self._guarded(data)
-        elif self._head is not None:
-            self._body(data, sink)
+            try:
+                self._chunk(data, chunked, sink)
+            except ProtocolError as error:
+                self.fail(error)
         else:
-            self._guarded(data)
-
-    def _guarded(self, data: bytes) -> None:
-        sink = self._sink
-        assert sink is not None
-        try:
-            if self._chunked is not None:
-                self._chunk(data, self._chunked, sink)
-            else:
-                self._read_head(data, sink)
-        except ProtocolError as error:
-            self.fail(error)
+            self._body(data, sink)
 
     def _read_head(self, data: bytes, sink: Sink) -> None:
         data = self._buffer + data if self._buffer else data
@@ -182,7 +176,7 @@ class Connection(asyncio.Protocol):
             self._origin.give_back(self)
         else:
             self._transport.close()
-        sink.on_answer(Answer(head, body))
+        sink.on_answer(Answer(head, head.status, body))
 
     def _begin(self, head: ResponseHead, rest: bytes, sink: Sink) -> None:
         self._head = head
