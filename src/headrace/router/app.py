@@ -81,6 +81,8 @@ class RouterService:
             found = resolver(self._settings.nameservers)
             jobs.append(Replicas(self._settings.replicas_dns, found, self._share).run())
         self._tasks = [asyncio.create_task(job) for job in jobs]
+        for task in self._tasks:
+            task.add_done_callback(_complain)
         await self._see_all()
 
     def unready(self) -> str | None:
@@ -168,3 +170,9 @@ def _open_log(path: Path | None, pools: Mapping[str, PoolQueue]) -> DecisionLog 
     for name, pool in pools.items():
         made.attach(name, pool.scheduler)
     return made
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """A job that should run for ever has ended: a defect of ours, which must not go unseen."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a job of the router ended", exc_info=task.exception())

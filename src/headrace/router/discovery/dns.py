@@ -57,7 +57,7 @@ class DnsSource:
             try:
                 found = await self.look()
             except ConnectError as error:
-                log.warning("discovery failed", extra={"name": self._name, "error": str(error)})
+                log.warning("discovery failed", extra={"service": self._name, "error": str(error)})
             else:
                 if self._believes(found) and found != self._known:
                     self._known = found

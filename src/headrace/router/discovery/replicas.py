@@ -36,7 +36,7 @@ class Replicas:
             try:
                 count = max(1, len(await addresses_of(self._resolver, self._name)))
             except ConnectError as error:
-                log.warning("routers are not counted", extra={"name": self._name, "error": str(error)})
+                log.warning("routers are not counted", extra={"service": self._name, "error": str(error)})
             else:
                 if count != self._known:
                     self._known = count
