@@ -9,6 +9,7 @@ from typing import Any
 import openvino_genai as genai
 
 from headrace.errors import InvalidRequest, ModelError
+from headrace.workers.cpu import windows
 from headrace.workers.cpu.detokenize import Vocabulary, piece_table
 
 
@@ -30,7 +31,21 @@ class Tokenizer:
         return bool(self._tokenizer.chat_template)
 
     def encode(self, text: str, *, special: bool) -> list[int]:
-        """Token ids; with ``special``, those that the model begins every text with come first."""
+        """Token ids; with ``special``, those that the model begins every text with come first.
+
+        Raises InvalidRequest for a long text that cannot be read in parts.
+        """
+        if len(text.encode()) <= windows.WINDOW:
+            return self._encode(text, special)
+        tokens = windows.encode(text, special=special, encode=self._encode, piece=self.vocabulary.pieces.__getitem__)
+        if tokens is None:
+            raise InvalidRequest(
+                "This text is too long for the model's tokenizer to read; send a shorter one.",
+                code="context_length_exceeded",
+            )
+        return tokens
+
+    def _encode(self, text: str, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0].tolist()
         return [int(id_) for id_ in ids]
 
