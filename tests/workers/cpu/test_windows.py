@@ -37,18 +37,13 @@ def piece(token: int) -> bytes:
 def test_windows_say_the_same_as_one_reading() -> None:
     text = " ".join("x" * random.Random(1).randint(1, 9) for _ in range(200))
     text = " ".join("abcdefgh"[: 1 + at * 7 % 8] for at in range(400)) + text
-    whole = windows.encode(
-        text, special=False, encode=lambda part, _: reading(part), piece=piece, window=200, overlap=80
-    )
+    whole = windows.encode(text, special=False, encode=lambda part, _: reading(part), piece=piece, window=200)
     assert whole == reading(text)
 
 
 def test_readings_that_never_agree_are_no_reading() -> None:
     text = "x" * 1001
-    assert (
-        windows.encode(text, special=False, encode=lambda part, _: reading(part), piece=piece, window=200, overlap=79)
-        is None
-    )
+    assert windows.encode(text, special=False, encode=lambda part, _: reading(part), piece=piece, window=196) is None
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +63,6 @@ def test_small_windows_of_any_text_say_what_the_tokenizer_says(tokenizer: Tokeni
         encode=tokenizer._encode,
         piece=tokenizer.vocabulary.pieces.__getitem__,
         window=700,
-        overlap=300,
     )
     assert parts == whole
 

@@ -12,6 +12,11 @@ from headrace.errors import InvalidRequest, ModelError
 from headrace.workers.cpu import windows
 from headrace.workers.cpu.detokenize import Vocabulary, piece_table
 
+_LONGEST_CUT = 150_000
+"""Tokens; a tokenizer of OpenVINO's that cuts at more is not known."""
+_BEGINNING = 16
+"""More tokens than any text begins with by itself."""
+
 
 class Tokenizer:
     """Fast enough for the event loop: 7,000 tokens take about 1.5 ms."""
@@ -25,6 +30,7 @@ class Tokenizer:
             reason = " ".join(str(error).split())
             raise ModelError(f"{path}: its tokenizer cannot be loaded: {reason[:500]}") from None
         self.vocabulary = Vocabulary(pieces, self._special(pieces))
+        self._cut = self._bound()
 
     @property
     def has_chat_template(self) -> bool:
@@ -35,15 +41,24 @@ class Tokenizer:
 
         Raises InvalidRequest for a long text that cannot be read in parts.
         """
-        if len(text.encode()) <= windows.WINDOW:
-            return self._encode(text, special)
-        tokens = windows.encode(text, special=special, encode=self._encode, piece=self.vocabulary.pieces.__getitem__)
+        short = self._encode(text, special)
+        if not self._cut or len(short) < self._cut:
+            return short
+        piece = self.vocabulary.pieces.__getitem__
+        window = self._cut - _BEGINNING
+        tokens = windows.encode(text, special=special, encode=self._encode, piece=piece, window=window)
         if tokens is None:
             raise InvalidRequest(
                 "This text is too long for the model's tokenizer to read; send a shorter one.",
                 code="context_length_exceeded",
             )
         return tokens
+
+    def _bound(self) -> int:
+        """At how many tokens the tokenizer cuts; 0 if it does not."""
+        text = " 0" * _LONGEST_CUT
+        shorter, longer = (len(self._encode(part, False)) for part in (text, text + text))
+        return shorter if shorter == longer else 0
 
     def _encode(self, text: str, special: bool) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special).input_ids.data[0].tolist()

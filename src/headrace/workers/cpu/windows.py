@@ -10,9 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-WINDOW = 8000
-"""Bytes; no token has fewer than one, so a window never reaches the tokenizer's bound."""
-OVERLAP = 1000
+_OVERLAP = 1000
+"""Bytes."""
 _AGREEING = 8
 """Tokens in a row that both readings must have in common."""
 
@@ -28,11 +27,14 @@ def encode(
     special: bool,
     encode: Encode,
     piece: Callable[[int], bytes],
-    window: int = WINDOW,
-    overlap: int = OVERLAP,
+    window: int,
 ) -> list[int] | None:
-    """Token ids; ``piece`` tells the bytes of a token. None where two readings never agree."""
+    """Token ids; ``piece`` tells the bytes of a token. None where two readings never agree.
+
+    ``window`` is in bytes: no token has fewer than one, so a window of fewer than the tokenizer's bound is never cut.
+    """
     data = text.encode()
+    overlap = min(_OVERLAP, window // 3)
     known: _Reading = []
     start = 0
     while True:
