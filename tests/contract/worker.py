@@ -41,6 +41,11 @@ class Reply:
     kind: str = ""
     cut: bool = False
 
+    @property
+    def broken(self) -> bool:
+        """It was cut, or ended by an error event that is the engine's fault, as vLLM does."""
+        return self.cut or b'"code": 500' in self.body.rpartition(b'data: {"error"')[2]
+
     def json(self) -> Any:
         return json.loads(self.body)
 

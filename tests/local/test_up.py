@@ -10,6 +10,9 @@ from headrace.errors import ConfigError, ModelError
 from headrace.local import up
 from headrace.local.runfile import RunFile, read
 
+NO_TENSORS = b"\x02\0\0\0\0\0\0\0{}"
+"""A whole safetensors file."""
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -43,7 +46,7 @@ def test_children_that_cannot_start_are_shown(home: Path, capfd: pytest.CaptureF
         folder = home / "models" / name
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
-        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "model.safetensors").write_bytes(NO_TENSORS)
     assert up.run(settings(web=False)) == 1
     text = capfd.readouterr().out
     assert "Your API key, shown only now: hr-" in text

@@ -12,10 +12,13 @@ from headrace.models.describe import describe
 if TYPE_CHECKING:
     from tests.models.conftest import GgufMaker
 
+NO_TENSORS = b"\x02\0\0\0\0\0\0\0{}"
+"""A whole safetensors file."""
+
 
 def folder(path: Path, weights: str, **config: Any) -> Path:
     (path / weights).parent.mkdir(parents=True, exist_ok=True)
-    (path / weights).write_bytes(b"")
+    (path / weights).write_bytes(NO_TENSORS)
     (path / "config.json").write_text(json.dumps(config))
     return path
 

@@ -170,10 +170,24 @@ def test_verify_names_the_broken_file(filled: Store, llama: bytes) -> None:
         filled.verify("m")
 
 
-def test_verify_needs_a_manifest(store: Store) -> None:
-    (store.directory / "own").mkdir(parents=True)
-    with pytest.raises(ModelError, match="was not pulled by Headrace"):
+def test_verify_without_a_manifest_checks_what_the_files_tell(store: Store, llama: bytes) -> None:
+    own = store.directory / "own"
+    own.mkdir(parents=True)
+    (own / "m.gguf").write_bytes(llama)
+    assert store.verify("own") is False
+    (own / "m.gguf").write_bytes(llama[:-1])
+    with pytest.raises(ModelError, match="is not a whole GGUF file"):
         store.verify("own")
+
+
+def test_a_pull_that_is_not_complete_is_told(store: Store) -> None:
+    half = store.directory / ".partial" / "half"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"12345")
+    assert store.partial() == {"half": 5}
+    assert store.models() == []
+    with pytest.raises(ModelError, match="half is fetched in part only"):
+        store.find("half")
 
 
 def test_verify_of_an_unknown_model(store: Store) -> None:

@@ -12,9 +12,11 @@ import msgspec
 
 from headrace.errors import ModelError
 from headrace.models import gguf
+from headrace.models.weights import check_safetensors
 
 _GENERATORS = ("ForCausalLM", "ForConditionalGeneration")
 _ENCODERS = frozenset({"bert"})
+"""Whose network bert-worker builds itself."""
 _GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI reads from a GGUF: https://docs.openvino.ai, "Generative AI: GGUF"."""
 
@@ -26,6 +28,8 @@ class Description(msgspec.Struct, frozen=True):
     architecture: str
     context: int | None
     engines: tuple[str, ...]
+    advice: str = ""
+    """What to do where no engine can serve it."""
 
 
 def describe(folder: Path) -> Description:
@@ -34,13 +38,15 @@ def describe(folder: Path) -> Description:
         return _describe_gguf(files[0])
     kind = _format(folder)
     config = _config(folder)
+    if kind == "safetensors":
+        check_safetensors(folder)
     if kind == "tensorrt":
         return _describe_tensorrt(config)
     architecture = next(iter(config.get("architectures") or ()), None) or str(config.get("model_type", "unknown"))
     context = config.get("max_position_embeddings")
-    return Description(
-        kind, str(architecture), context if isinstance(context, int) else None, _engines(kind, config, architecture)
-    )
+    engines = _engines(kind, config, architecture)
+    advice = "" if engines else _advise(kind, architecture)
+    return Description(kind, str(architecture), context if isinstance(context, int) else None, engines, advice)
 
 
 def _describe_tensorrt(config: dict[str, Any]) -> Description:
@@ -59,8 +65,11 @@ def _describe_gguf(path: Path) -> Description:
     except ModelError as error:
         raise ModelError(f"{error}: delete {path.parent} and pull the model again") from None
     architecture = str(head.metadata.get("general.architecture", "unknown"))
-    engines = ("cpu",) if architecture in _GGUF_ARCHITECTURES else ()
-    return Description("gguf", architecture, head.number("context_length"), engines)
+    known = architecture in _GGUF_ARCHITECTURES
+    advice = f"of GGUF files, {', '.join(sorted(_GGUF_ARCHITECTURES))} can be served: pull the model as safetensors"
+    return Description(
+        "gguf", architecture, head.number("context_length"), ("cpu",) if known else (), "" if known else advice
+    )
 
 
 def _format(folder: Path) -> str:
@@ -96,3 +105,15 @@ def _engines(kind: str, config: dict[str, Any], architecture: str) -> tuple[str,
     if generates:
         return ("vllm", "trt") if kind in ("safetensors", "pytorch") else ()
     return ("bert",) if config.get("model_type") in _ENCODERS and kind == "safetensors" else ()
+
+
+def _advise(kind: str, architecture: str) -> str:
+    """What to do with weights that no engine here reads."""
+    if architecture.endswith(_GENERATORS):
+        return f"no engine here generates text from {kind}: pull the model as safetensors or as GGUF"
+    if kind in ("safetensors", "pytorch"):
+        return (
+            f"no engine here serves {architecture} as {kind}: take a model that generates text (…ForCausalLM), or "
+            "export an encoder with `optimum-cli export onnx`"
+        )
+    return f"no engine here serves {architecture} as {kind}: pull the model as safetensors"

@@ -23,7 +23,10 @@ _MARGIN = 64 << 20
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model in the store. ``size`` is in bytes; ``problem`` says why it cannot be served, None if it can."""
+    """A model in the store. ``size`` is in bytes; ``problem`` says why it cannot be served, None if it can.
+
+    ``pull`` is what it was pulled as, and so what there are checksums for; empty for a folder that somebody put there.
+    """
 
     name: str
     path: Path
@@ -33,6 +36,7 @@ class Model(msgspec.Struct, frozen=True):
     context: int | None
     engines: tuple[str, ...]
     problem: str | None = None
+    pull: str = ""
 
 
 def free_bytes(folder: Path) -> int:
@@ -54,10 +58,17 @@ class Store:
         folders = (path for path in self.directory.iterdir() if path.is_dir() and not path.name.startswith("."))
         return [_look(path) for path in sorted(folders)]
 
+    def partial(self) -> dict[str, int]:
+        """Name and bytes of every pull that was begun and is not complete."""
+        folders = sorted(path for path in (self.directory / _PARTIAL).glob("*") if path.is_dir())
+        return {path.name: folder_size(path) for path in folders}
+
     def find(self, name: str) -> Model:
         """The model of that name, ready to be served. Raises ModelError, which says how to get it."""
         path = self.directory / name
         if not path.is_dir():
+            if name in self.partial():
+                raise ModelError(f"{name} is fetched in part only: run `headrace models pull` for it again")
             there = ", ".join(model.name for model in self.models()) or "no models"
             raise ModelError(f"no model {name!r} in {self.directory} ({there} there): run `headrace models pull`")
         model = _look(path)
@@ -71,17 +82,21 @@ class Store:
         known = manifest.read(path) if path.is_dir() else None
         return known if known is not None and not known.missing(path) else None
 
-    def verify(self, name: str) -> None:
-        """Hash every file of a model again. Raises ModelError, which names the broken ones."""
+    def verify(self, name: str) -> bool:
+        """Hash every file of a model again; False for a folder that was not pulled, where heads and sizes are all there
+        is to check. Raises ModelError, which names the broken files.
+        """
         path = self.directory / name
         if not path.is_dir():
             self.find(name)
         known = manifest.read(path)
         if known is None:
-            raise ModelError(f"{path} was not pulled by Headrace (no {manifest.NAME}), so nothing tells what is right")
+            self.find(name)
+            return False
         if broken := list(known.broken(path)):
             fix = f"delete {path} and run `headrace models pull {known.pull}`"
             raise ModelError("; ".join(broken) + f": {fix}")
+        return True
 
     @contextmanager
     def staging(self, name: str, need: int, *, resume: bool = False) -> Iterator[Path]:
@@ -138,16 +153,18 @@ def show_size(count: int) -> str:
 
 
 def _look(path: Path) -> Model:
-    size, name = folder_size(path), path.name
+    size, name, pull = folder_size(path), path.name, ""
     try:
         known = manifest.read(path)
+        pull = known.pull if known is not None else ""
         if known is not None and (missing := known.missing(path)):
             fix = f"delete {path} and run `headrace models pull {known.pull}`"
             raise ModelError(f"{path / missing[0]} is missing or cut off: {fix}")
         found = describe(path)
     except ModelError as error:
-        return Model(name, path, size, "unknown", "unknown", None, (), str(error))
-    return Model(name, path, size, found.format, found.architecture, found.context, found.engines)
+        return Model(name, path, size, "unknown", "unknown", None, (), str(error), pull)
+    problem = f"{path}: {found.advice}" if found.advice else None
+    return Model(name, path, size, found.format, found.architecture, found.context, found.engines, problem, pull)
 
 
 def folder_size(folder: Path) -> int:

@@ -52,8 +52,8 @@ class Engine(ABC):
         """Of the engine's process."""
 
     @abstractmethod
-    async def alive(self) -> bool:
-        """Whether it answers its health check."""
+    async def health(self) -> bool | None:
+        """Its own word on whether it is well; None where it does not answer."""
 
     @abstractmethod
     async def generate(self, timeout: float) -> None:

@@ -33,12 +33,12 @@ class EngineHttp:
         if key:
             self._headers.append((b"authorization", b"Bearer " + key.encode()))
 
-    async def ok(self, path: str) -> bool:
-        """Whether ``path`` answers 200."""
+    async def ok(self, path: str) -> bool | None:
+        """Whether ``path`` answers 200; None where there is no answer."""
         try:
             return (await fetch(self.origin, "GET", path, timeout=PATIENCE)).status == 200
         except WireError:
-            return False
+            return None
 
     async def get(self, path: str, timeout: float = PATIENCE) -> bytes:
         """Raises WireError where the answer is anything but 200."""

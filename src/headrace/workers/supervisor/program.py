@@ -26,7 +26,7 @@ def find_program(given: Path | None, name: str, path: str, setting: str) -> str:
     return str(Path(found).absolute())
 
 
-def check_model(folder: Path, engine: str, otherwise: str) -> Description:
+def check_model(folder: Path, engine: str) -> Description:
     """What the folder holds, found whole and fit for ``engine``. Raises ModelError, which says what to do."""
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}: get the model with `headrace models pull`")
@@ -38,6 +38,6 @@ def check_model(folder: Path, engine: str, otherwise: str) -> Description:
     found = describe(folder)
     if engine not in found.engines:
         able = ", ".join(f"`headrace worker {name}`" for name in found.engines)
-        advice = f"serve it with {able}" if able else otherwise
+        advice = f"serve it with {able}" if able else found.advice
         raise ModelError(f"{folder} holds {found.architecture} as {found.format}, not for this worker: {advice}")
     return found

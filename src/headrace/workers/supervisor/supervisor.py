@@ -62,6 +62,7 @@ class Supervisor:
         self._models: tuple[ServedModel, ...] = ()
         self._movement = Movement(clock)
         self._warm = False
+        self._unwell = False
         self._failure = "starting the engine"
         """Why there is no warm engine."""
 
@@ -72,6 +73,8 @@ class Supervisor:
             return "draining"
         if not self._warm:
             return self._failure
+        if self._unwell:
+            return "the engine says that it is not well"
         if stalled := self._stalled():
             return f"stalled: work is dispatched, but no iteration for {stalled:.0f} s"
         return None
@@ -150,7 +153,7 @@ class Supervisor:
         """One life of the engine, from its start to what it left behind."""
         killed_before = oom_kills()
         self._epoch, self._movement, self._models = new_epoch(), Movement(self._clock), ()
-        self._failure = "starting the engine"
+        self._unwell, self._failure = False, "starting the engine"
         try:
             process = await EngineProcess.start(self._engine.command(), self._engine.environment(), self._children)
         except OSError as error:
@@ -195,6 +198,7 @@ class Supervisor:
         asked = self._clock()
         while True:
             await asyncio.sleep(_LOOK_INTERVAL)
+            self._unwell = await self._engine.health() is False  # no answer is no word: busy is not dead
             await self._look()
             still = self._movement.still()
             if still > self._settings.wedge_timeout:
@@ -207,7 +211,7 @@ class Supervisor:
         """Wait until the engine answers, then until it has generated a token."""
         deadline = self._clock() + self._settings.startup_timeout
         self._failure = "loading the model"
-        while not await self._engine.alive():
+        while not await self._engine.health():
             if self._clock() > deadline:
                 return self._too_slow()
             await asyncio.sleep(_HEALTH_INTERVAL)

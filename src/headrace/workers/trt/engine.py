@@ -40,7 +40,7 @@ class Trt(Engine):
         self._environment = engine_environment()
         self._program = find_program(settings.executable, facts.PROGRAM, self._environment["PATH"], "trt")
         self._model = settings.model.resolve()
-        found = check_model(self._model, "trt", "take a generating model as a Hugging Face folder, or build an engine")
+        found = check_model(self._model, "trt")
         if (found.format == "tensorrt") != (settings.backend == "tensorrt"):
             raise ConfigError(
                 f"trt.backend: {settings.backend} does not serve {found.format}: "
@@ -71,7 +71,7 @@ class Trt(Engine):
     def environment(self) -> dict[str, str]:
         return self._environment
 
-    async def alive(self) -> bool:
+    async def health(self) -> bool | None:
         return await self._http.ok(facts.HEALTH)
 
     async def generate(self, timeout: float) -> None:

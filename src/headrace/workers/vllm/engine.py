@@ -41,7 +41,7 @@ class Vllm(Engine):
         self._environment = facts.variables(engine_environment())
         self._program = find_program(settings.executable, facts.PROGRAM, self._environment["PATH"], "vllm")
         model = settings.model.resolve()
-        self._context = check_model(model, "vllm", "take a generating model as a Hugging Face folder").context or 0
+        self._context = check_model(model, "vllm").context or 0
         self._model = str(model)
         self._served = settings.name or model.name
         self._keys = [key for key in (settings.hop_secret, settings.hop_secret_previous) if key]
@@ -66,7 +66,7 @@ class Vllm(Engine):
     def environment(self) -> dict[str, str]:
         return self._environment
 
-    async def alive(self) -> bool:
+    async def health(self) -> bool | None:
         return await self._http.ok(facts.HEALTH)
 
     async def generate(self, timeout: float) -> None:
