@@ -23,6 +23,7 @@ from headrace.errors import (
     WireError,
 )
 from headrace.openai import usage
+from headrace.router.dead_engine import died_in_answer, died_in_stream
 from headrace.router.flow.queue import PoolQueue
 from headrace.router.journey import Journey
 from headrace.router.metrics import PoolMetrics, RouterMetrics
@@ -115,6 +116,8 @@ class Delivery:
         try:
             body = journey.exchange.request.body if resumption is None else await self._join(journey, resumption)
             answer = await self._ask(journey, relay, body) if body else None
+            if answer is not None and died_in_answer(answer):
+                raise ConnectionLost("the worker says that its engine died")
             answered = answer is None or answer.status < 500
             if answer is not None and answer.status == 200:
                 queue.answered(worker, ticket, stream=False)
@@ -310,6 +313,8 @@ class Delivery:
         relay, splice = journey.relay, resumption.splice(planned)
 
         def go_on(events: bytes) -> bytes:
+            if died_in_stream(events):
+                raise ConnectionLost("the worker says that its engine died")
             if ticket.uncached:  # these are the first
                 worker.answered(ticket)
             changed = replay.keep(splice.on_events(events))

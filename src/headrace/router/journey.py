@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from headrace.errors import ConnectionLost
+from headrace.router.dead_engine import died_in_stream
 from headrace.router.flow.queue import PoolQueue
 from headrace.router.metrics import PoolMetrics
 from headrace.router.resume.continuation import RESUMABLE
@@ -135,7 +137,14 @@ class Journey:
         if request.path in RESUMABLE:
             self.replay = self.memory.open(len(request.body))
             if self.replay is not None:
-                self.relay.on_events = self.replay.keep
+                self.relay.on_events = self._keep
             else:
                 self.metrics.unrecorded.inc()
         return [*EVENT_STREAM, *self.headers()]
+
+    def _keep(self, events: bytes) -> bytes:
+        """A relay's ``on_events``: keep them, unless they say that the engine died. Raises ConnectionLost then."""
+        if died_in_stream(events):
+            raise ConnectionLost("the worker says that its engine died")
+        assert self.replay is not None
+        return self.replay.keep(events)

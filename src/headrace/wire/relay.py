@@ -40,9 +40,10 @@ class Relay(Struct, eq=False):
 
     ``on_start`` is called once, when the first bytes are about to go to the client, and gives the headers to send.
     ``on_events`` sees each piece of whole events and gives what to send instead (the same object: unchanged).
-    It raises ProtocolError for events that make no sense. ``whole``: an answer that is not a stream is never passed on
-    before it is complete, because the caller changes it. ``joined``: the answer has begun already and this attempt goes
-    on with its stream, so that what is no stream is held too.
+    It raises ProtocolError for events that make no sense, and ConnectionLost for those that tell of an end.
+    ``whole``: an answer that is not a stream is never passed on before it is complete, because the caller changes it.
+    ``joined``: the answer has begun already and this attempt goes on with its stream, so that what is no stream is held
+    too.
     """
 
     exchange: Exchange
@@ -180,7 +181,7 @@ class Relay(Struct, eq=False):
         if self.on_events is not None:
             try:
                 changed = self.on_events(payload)
-            except ProtocolError as error:
+            except WireError as error:
                 self.fail(error)
                 return
             if changed is not payload:
