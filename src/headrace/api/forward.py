@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from headrace.api.access import request_id
 from headrace.api.fleet import Fleet, Router
@@ -37,8 +38,7 @@ _GRACE_SECONDS = 5.0
 """The router refuses at the deadline; only if it does not, we do."""
 
 
-@dataclass(slots=True)
-class Shipment:
+class Shipment(Struct, eq=False):
     """A request as the routers get it."""
 
     pool: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from headrace.api import prefix
 from headrace.api.access import Endpoint
@@ -45,8 +46,7 @@ _HEAD = b"%%b%%b%b: %%d\r\n%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%
 )
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct, eq=False):
     """One request on its way."""
 
     exchange: Exchange

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headrace.openai import usage
+from msgspec import Struct
+
+from headrace.openai import usage as usages
 from headrace.openai.usage import Usage
 
 _MARK = b'"usage"'
@@ -11,19 +13,16 @@ _DATA = b"data:"
 _ERROR = b'data: {"error"'
 
 
-class StreamMeter:
+class StreamMeter(Struct, eq=False, gc=False):
     """``on_events`` is a ``Relay``'s: it takes whole events and gives what the client gets."""
 
-    __slots__ = ("_wanted", "events", "failed", "usage")
-
-    def __init__(self, wanted: bool) -> None:
-        """``wanted``: the client asked for the usage event."""
-        self.usage: Usage | None = None
-        self.events = 0
-        """Events that went by: about one for each token."""
-        self.failed = False
-        """An error event went by."""
-        self._wanted = wanted
+    wanted: bool
+    """The client asked for the usage event."""
+    usage: Usage | None = None
+    events: int = 0
+    """Events that went by: about one for each token."""
+    failed: bool = False
+    """An error event went by."""
 
     def on_events(self, payload: bytes) -> bytes:
         self.events += payload.count(_DATA)
@@ -37,10 +36,10 @@ class StreamMeter:
         kept: list[bytes] = []
         dropped = False
         for event in payload.replace(b"\r\n", b"\n").split(b"\n\n"):
-            answer = usage.read(event[len(_DATA) :]) if event.startswith(_DATA) else None
+            answer = usages.read(event[len(_DATA) :]) if event.startswith(_DATA) else None
             if answer is not None:
                 self.usage = answer.usage
-                if answer.only_usage and not self._wanted:
+                if answer.only_usage and not self.wanted:
                     dropped = True
                     continue
             kept.append(event)

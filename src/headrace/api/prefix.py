@@ -60,7 +60,10 @@ def prompt_text(request: Request[Any]) -> PromptText:
 
 def header(salt: str, adapter: str, data: bytes) -> bytes:
     """The header's value for ``PromptText.data``; empty for a prompt shorter than one block."""
-    data = b"%b\0%b\0%b" % (salt.encode(), adapter.encode(), data)
+    if not salt and not adapter:
+        data = b"\0\0" + data
+    else:
+        data = b"%b\0%b\0%b" % (salt.encode(), adapter.encode(), data)
     size = len(data)
     digest = b""
     digests = []

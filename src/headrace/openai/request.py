@@ -82,7 +82,7 @@ class Request(Generic[F]):
     def __init__(self, document: Document) -> None:
         """Raises InvalidRequest, naming the field, where a type or a fixed bound is wrong."""
         self.document = document
-        self.fields = self._view()
+        self.fields = convert(document, self.kind, self.choices)  # type: ignore[assignment]
         self.translator = None
 
     @classmethod
