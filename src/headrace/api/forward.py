@@ -190,9 +190,10 @@ def _through_both(meter: StreamMeter, translator: Translator) -> Callable[[bytes
 
 def _headers(head: ResponseHead, shipment: Shipment, record: Record, dialect: Dialect) -> list[tuple[bytes, bytes]]:
     """Our own headers; where the request went is for administrators only."""
-    worker = head.header(contract.WORKER)
-    queued = head.header(contract.QUEUE)
-    attempts = head.header(contract.ATTEMPTS)
+    find = head.fields.get
+    worker = find(contract.WORKER, b"")
+    queued = find(contract.QUEUE, b"")
+    attempts = find(contract.ATTEMPTS, b"")
     record.worker = worker.decode("latin-1")
     record.queue_ms = int(queued) if queued.isdigit() else 0
     record.attempts = int(attempts) if attempts.isdigit() else 0

@@ -126,7 +126,12 @@ class ServerConnection(asyncio.Protocol):
         elif self.exchange is not None:
             self._keep_for_later(data)
         else:
-            self._read(data)
+            reader = self._reader
+            reader.feed(data)
+            if reader.requests:
+                self._begin(reader.requests.popleft())
+            if reader.error is not None:
+                self._refuse(reader.error)
 
     async def drain(self) -> None:
         if not self.writable and not self._transport.is_closing():
@@ -208,14 +213,6 @@ class ServerConnection(asyncio.Protocol):
         return limits.keep_alive if stage == Stage.IDLE and self._answered else limits.head_timeout
 
     # ---- reading ----
-
-    def _read(self, data: bytes) -> None:
-        reader = self._reader
-        reader.feed(data)
-        if reader.requests:
-            self._begin(reader.requests.popleft())
-        if reader.error is not None:
-            self._refuse(reader.error)
 
     def _keep_for_later(self, data: bytes) -> None:
         """Bytes behind the request that is being answered: pipelined ones, and bounded."""
@@ -305,7 +302,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._pending:
             data = bytes(self._pending)
             self._pending.clear()
-            self._read(data)
+            self.data_received(data)
         elif self.server.draining:
             self.end_if_idle()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError, current_task
+from asyncio import AbstractEventLoop, CancelledError
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,8 @@ class Handoff(Generic[T]):
     A future wakes its task in the loop's next turn: that is a handle, and a call of the system to poll, for every wait
     of every request. Here the task goes on inside ``set``, before ``set`` returns, unless another task is running.
 
-    To ``asyncio.Task`` it is a future (docs.python.org/3/library/asyncio-extending.html); one task may wait at a time.
+    To ``asyncio.Task`` it is a future: the task finds ``_loop`` and ``_asyncio_future_blocking``, leaves a callback, and
+    takes it (``_enter_task`` in docs.python.org/3/library/asyncio-extending.html). One task may wait at a time.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_full", "_loop", "_value", "_wake")
@@ -37,11 +38,11 @@ class Handoff(Generic[T]):
         wake, context = self._wake, self._context
         if wake is None or context is None:
             return
-        if current_task(self._loop) is None:
-            self._wake = None
+        self._wake = None
+        try:
             context.run(wake, self)
-        else:
-            self._wake_soon()
+        except RuntimeError:  # another task is running, and asyncio lets none begin inside it
+            self._loop.call_soon(wake, self, context=context)
 
     def fail(self, error: BaseException) -> None:
         """Raise ``error`` where a value is waited for, in the loop's next turn: whoever fails us may be in our task."""
@@ -67,15 +68,12 @@ class Handoff(Generic[T]):
 
     # ---- what asyncio.Task asks of a future ----
 
-    def get_loop(self) -> AbstractEventLoop:
-        return self._loop
-
     def add_done_callback(self, wake: Callable[[Any], object], *, context: Context) -> None:
         self._wake = wake
         self._context = context
 
-    def result(self) -> None:
-        """Asked when the task wakes. What there is, value or error, it finds in ``__await__``."""
+    result: Callable[[], None] = staticmethod(type(None))
+    """Asked when the task wakes, and tells nothing: what there is, value or error, it finds in ``__await__``."""
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled while it waits."""

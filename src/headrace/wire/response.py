@@ -17,7 +17,7 @@ _BODILESS = frozenset((204, 304))
 class ResponseHead:
     """Status and fields of an answer; names are in lower case, of a repeated field the last one counts."""
 
-    __slots__ = ("_fields", "chunked", "keep_alive", "length", "status")
+    __slots__ = ("chunked", "event_stream", "fields", "keep_alive", "length", "status")
 
     def __init__(self, raw: bytes) -> None:
         """``raw`` is everything up to the empty line, without it. Raises ProtocolError."""
@@ -26,7 +26,7 @@ class ResponseHead:
             raise ProtocolError("the peer does not speak HTTP/1.1")
         self.status = int(status_line[9:12])
         fields: dict[bytes, bytes] = {}
-        self._fields = fields
+        self.fields = fields
         for line in lines:
             name, _, value = line.partition(b":")
             name, value = name.lower(), value.strip()
@@ -42,6 +42,7 @@ class ResponseHead:
         self.length = int(length) if length is not None else None
         if self.status in _BODILESS:
             self.length = 0
+        self.event_stream = fields.get(b"content-type", b"")[:17] == b"text/event-stream"
         http11 = status_line[7:8] == b"1"
         connection = fields.get(b"connection")
         if connection is None:
@@ -51,11 +52,7 @@ class ResponseHead:
 
     def header(self, name: bytes) -> bytes:
         """The field's value; empty if the field is not there."""
-        return self._fields.get(name, b"")
-
-    @property
-    def event_stream(self) -> bool:
-        return self._fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        return self.fields.get(name, b"")
 
 
 class Answer(Struct, eq=False, gc=False):

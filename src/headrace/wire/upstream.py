@@ -172,7 +172,8 @@ class Connection(asyncio.Protocol):
         """The usual case of what is no stream: one read is one answer."""
         self._sink = None
         if head.keep_alive:
-            self.resume()
+            if self._paused:
+                self.resume()
             self._origin.give_back(self)
         else:
             self._transport.close()
