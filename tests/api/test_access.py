@@ -78,7 +78,6 @@ async def test_record_tells_all_but_the_text_and_the_key(start_api: StartApi, st
     times = {name: record.pop(name) for name in ("at", "auth_ms", "connect_ms", "ttft_ms", "total_ms")}
     assert 0 < times["auth_ms"] <= times["auth_ms"] + times["connect_ms"] <= times["ttft_ms"] <= times["total_ms"]
     assert times["at"] > 1.6e9
-    assert record.pop("client_stall_ms") == 0
     assert record.pop("tenant")
     key = api.keys["user"]
     assert record.pop("key") in key

@@ -52,7 +52,7 @@ class Estimator:
         return self._initial if known is None else min(max(known.bytes / known.tokens, _LEAST), _MOST)
 
     def estimate(
-        self, model: str, size: int, *, media: int = 0, sequences: int = 1, output_cap: int | None = None
+        self, model: str, size: int, media: int = 0, sequences: int = 1, output_cap: int | None = None
     ) -> Cost:
         """``size`` is the prompt's bytes; ``sequences`` is 0 where nothing is generated; ``output_cap`` is for each."""
         prompt = math.ceil(size / self.bytes_per_token(model)) + media * _MEDIUM

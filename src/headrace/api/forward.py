@@ -122,7 +122,8 @@ class Forwarder:
         finally:
             self.watch.discard(relay)
             shipment.usage, shipment.events = meter.usage, meter.events
-            record.client_stall_ms = milliseconds(relay.stalled)
+            if relay.stalled:
+                record.client_stall_ms = milliseconds(relay.stalled)
         if answer is not None:
             return self._respond(exchange, shipment, record, answer)
         exchange.finish()

@@ -56,10 +56,8 @@ class _Job(Struct, eq=False):
     request_line: bytes
     text: prefix.PromptText
     cost: Cost
-
-    @property
-    def sequences(self) -> int:
-        return self.request.n if isinstance(self.request, GenerationRequest) else 0
+    sequences: int
+    """That are generated; 0 where nothing is."""
 
     @property
     def output_cap(self) -> int | None:
@@ -116,7 +114,6 @@ class Gateway:
             request = kind.decode(exchange.request.body)
             if request.translator is not None:
                 exchange.dialect = request.translator
-            self._fleet.demand()
             alias = self._models.alias(request.model)
             if alias is None:
                 pools: Sequence[PoolView] = (self._models.pool(request, principal),)
@@ -126,10 +123,12 @@ class Gateway:
                 record.alias = alias.name
                 alias.shape(request)
             record.model = pools[0].name
-            record.stream = isinstance(request, GenerationRequest) and request.stream
             text = prefix.prompt_text(request)
-            cost = self._weigh(record.model, request, text)
-            job = _Job(exchange, record, principal, request, request_line, text, cost)
+            sequences, cap = 0, None
+            if isinstance(request, GenerationRequest):
+                record.stream, sequences, cap = request.stream, request.n, request.output_cap
+            cost = self._estimator.estimate(record.model, len(text.data), text.media, sequences, cap)
+            job = _Job(exchange, record, principal, request, request_line, text, cost, sequences)
             await self._admit(job, pools, alias)
 
         return serve
@@ -175,14 +174,6 @@ class Gateway:
                 raise
             return False
         return True
-
-    def _weigh(self, model: str, request: AnyRequest, text: prefix.PromptText) -> Cost:
-        """What the request will probably use."""
-        if not isinstance(request, GenerationRequest):
-            return self._estimator.estimate(model, len(text.data), sequences=0)
-        return self._estimator.estimate(
-            model, len(text.data), media=text.media, sequences=request.n, output_cap=request.output_cap
-        )
 
     def _pack(self, job: _Job, alias: Alias | None, spare: bool) -> Shipment:
         request, record = job.request, job.record

@@ -28,14 +28,16 @@ class Models:
         """The pool of the request's model, which is no alias."""
         pool = self._fleet.pool(request.model or self._only_model(request, principal))
         if pool is None or not principal.allows(pool.name):
+            self._fleet.demand()
             raise self.unknown(request.model, principal)
         wanted = request.served_by
-        if wanted and pool.modality not in wanted:
+        if wanted and pool.modality not in wanted and pool.modality:
             raise _wrong_modality(pool, wanted)
         return pool
 
     def behind(self, alias: Alias, request: AnyRequest, principal: Principal) -> Sequence[PoolView]:
         """The pools that may answer, in the order in which they are tried: those that can do it now come first."""
+        self._fleet.demand()
         if not principal.allows(alias.name):
             raise self.unknown(alias.name, principal)
         user = request.fields.user if isinstance(request, GenerationRequest) else None
@@ -44,7 +46,7 @@ class Models:
         if not pools:
             raise Overloaded(f"None of the models behind {alias.name} is there.", code="no_worker", retry_after=10)
         wanted = request.served_by
-        fit = [pool for pool in pools if not wanted or pool.modality in wanted]
+        fit = [pool for pool in pools if not wanted or not pool.modality or pool.modality in wanted]
         if not fit:
             raise _wrong_modality(pools[0], wanted)
         return fit if len(fit) == 1 else sorted(fit, key=lambda pool: not pool.ready)
@@ -89,6 +91,7 @@ class Models:
             if pool.modality in request.served_by and principal.allows(pool.name)
         ]
         if len(names) != 1:
+            self._fleet.demand()
             raise InvalidRequest(f"model: is required. Models for you: {', '.join(names) or 'none'}.", param="model")
         return names[0]
 

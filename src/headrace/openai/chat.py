@@ -168,7 +168,8 @@ def with_system(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any
 
 def check_messages(messages: list[Message], rules: Rules) -> None:
     """Raises InvalidRequest, naming the part at fault."""
-    rules.check_count("messages", len(messages), rules.messages, " items")
+    if len(messages) > rules.messages:
+        rules.check_count("messages", len(messages), rules.messages, " items")
     for index, message in enumerate(messages):
         if message.content.__class__ is not str:
             _check_content(f"messages[{index}]", message, rules)

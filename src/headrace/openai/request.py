@@ -107,7 +107,8 @@ class Request(Generic[F]):
 
     def check(self, rules: Rules) -> None:
         """Raises InvalidRequest, naming the field, for values that ``rules`` do not allow."""
-        rules.check_names(self.document)
+        if not rules.forbidden.isdisjoint(self.document):
+            rules.check_names(self.document)
         for name, value in self.document.items():
             if value.__class__ is int and not -(2**63) <= value < 2**63:
                 short = name[:64]  # the client's own text: an error does not repeat megabytes of it
@@ -143,7 +144,8 @@ class GenerationRequest(Request[G]):
     @property
     def n(self) -> int:
         """Sequences that are generated per prompt."""
-        return max(self.fields.n or 1, self.fields.best_of or 1)
+        fields = self.fields
+        return 1 if fields.n is None and fields.best_of is None else max(fields.n or 1, fields.best_of or 1)
 
     @property
     def output_cap(self) -> int | None:
@@ -173,7 +175,8 @@ class GenerationRequest(Request[G]):
         if self.fields.stream:
             options = self.document.get("stream_options")
             self.document["stream_options"] = {**(options or {}), "include_usage": True}
-        return super().encode(model)
+        self.document["model"] = model
+        return encode(self.document)
 
 
 def prompt_count(prompt: Prompt) -> int:

@@ -47,10 +47,9 @@ class Rules:
 
     def check_names(self, document: Mapping[str, object]) -> None:
         """Refuse fields that are not for clients."""
-        if self.forbidden.isdisjoint(document):
-            return
-        name = next(name for name in document if name in self.forbidden)
-        raise InvalidRequest(f"{name}: is not allowed here; remove it.", param=name)
+        for name in document:
+            if name in self.forbidden:
+                raise InvalidRequest(f"{name}: is not allowed here; remove it.", param=name)
 
     def check_template_arguments(self, arguments: Mapping[str, object]) -> None:
         """The back door to a forbidden ``chat_template``."""

@@ -32,6 +32,7 @@ class PoolView(msgspec.Struct):
     context: int
     """Tokens of prompt and output together; 0 where no worker was seen yet."""
     modality: str
+    """Empty where no worker was seen yet."""
     queued: int
     wait_ms: int
     """What a request that came now would wait."""
@@ -52,7 +53,7 @@ def _pool(pool: PoolQueue) -> PoolView:
         pool.name,
         sorted({adapter for model in models for adapter in model.adapters}),
         min((model.context for model in models if model.context), default=0),
-        next((model.modality for model in models), "text"),
+        next((model.modality for model in models), ""),
         pool.waiting,
         round(pool.wait_estimate() * 1000) if any(pool.workers.values()) else 0,
         [_worker(worker) for worker in pool.workers],

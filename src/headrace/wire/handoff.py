@@ -16,8 +16,8 @@ class Handoff(Generic[T]):
     A future wakes its task in the loop's next turn: that is a handle, and a call of the system to poll, for every wait
     of every request. Here the task goes on inside ``set``, before ``set`` returns, unless another task is running.
 
-    To ``asyncio.Task`` it is a future: the task finds ``_loop`` and ``_asyncio_future_blocking``, leaves a callback, and
-    takes it (``_enter_task`` in docs.python.org/3/library/asyncio-extending.html). One task may wait at a time.
+    To ``asyncio.Task`` it is a future: the task finds ``_loop`` and ``_asyncio_future_blocking`` and leaves a callback
+    (docs.python.org/3/library/asyncio-extending.html). One task may wait at a time.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_full", "_loop", "_value", "_wake")
