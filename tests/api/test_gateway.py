@@ -109,6 +109,17 @@ async def test_wrong_kind_of_model_is_400(
     assert not router.requests
 
 
+async def test_model_that_still_loads_is_asked_whatever_its_kind(
+    start_api: StartApi, start_router: StartRouter
+) -> None:
+    """Nobody knows its kind before a worker told it: the router says what there is to say."""
+    router = await start_router()
+    router.pools.append(pool("e", modality=""))
+    api = await start_api(router)
+    assert (await api.post({"model": "e", "input": "x"}, path="/v1/embeddings")).status == 200
+    assert router.requests
+
+
 @pytest.mark.parametrize("name", sorted(FORBIDDEN))
 async def test_forbidden_extra_is_400_and_named(start_api: StartApi, start_router: StartRouter, name: str) -> None:
     router = await start_router()

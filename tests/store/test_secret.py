@@ -34,6 +34,17 @@ def test_digests_are_hmacs_of_the_whole_key() -> None:
     assert Pepper("0123456789abcdeF").digest(b"some key") != expected
 
 
+def test_hashes_of_any_number_of_keys_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.store.secret._KNOWN", 3)
+    secret = hmac.digest(b"0123456789abcdef", b"headrace keys", "sha256")
+    pepper = Pepper("0123456789abcdef")
+    for _ in range(2):
+        for number in range(10):
+            key = b"key %d" % number
+            assert pepper.digest(key) == hmac.digest(secret, key, "sha256")
+    assert len(pepper._known) <= 3
+
+
 def test_a_short_pepper_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 16 characters"):
         Pepper("short")
