@@ -20,6 +20,7 @@ from headrace.router.discovery.replicas import Replicas
 from headrace.router.discovery.sources import dynamic_sources
 from headrace.router.discovery.specification import named_pools, parse, static_targets
 from headrace.router.flow.queue import PoolQueue
+from headrace.router.health.monitor import Monitor
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
 from headrace.router.pools import describe
@@ -67,6 +68,9 @@ class RouterService:
         memory = ReplayMemory(settings.replay_memory)
         metrics.watch(self.registry, list(self.pools.values()), memory)
         self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts, memory)
+        self._monitor = Monitor(
+            self.pools, self._secret, time.monotonic, lambda pool, verdict: metrics.probes.labels(pool, verdict).inc()
+        )
         self._decision_log = _open_log(settings.decision_log, self.pools)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -75,7 +79,7 @@ class RouterService:
 
     async def start(self) -> None:
         self.roster.publish("static", self._static)
-        jobs = [self._delivery.watch.run(), self._keep_house()]
+        jobs = [self._delivery.watch.run(), self._keep_house(), self._monitor.run()]
         jobs += [self.roster.follow(source) for source in self._sources]
         if self._settings.replicas_dns:
             found = resolver(self._settings.nameservers)

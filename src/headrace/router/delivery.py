@@ -119,6 +119,8 @@ class Delivery:
             if answer is not None and died_in_answer(answer):
                 raise ConnectionLost("the worker says that its engine died")
             answered = answer is None or answer.status < 500
+            if not answered and answer is not None and answer.status != 503:  # that one only has no room
+                worker.failures += 1
             if answer is not None and answer.status == 200:
                 queue.answered(worker, ticket, stream=False)
         except WireError as error:

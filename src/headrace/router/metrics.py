@@ -83,6 +83,9 @@ class RouterMetrics:
             "llm_router_in_flight", "Requests that workers work on for this router.", ["pool", "worker"]
         )
         self.workers = registry.gauge("llm_router_workers", "Workers by state.", ["pool", "state"], merge="max")
+        self.probes = registry.counter(
+            "llm_router_probes_total", "Requests to suspect and quarantined workers.", ["pool", "verdict"]
+        )
         self.decisions = registry.counter(
             "llm_router_decisions_total", "Choices of a worker, by what decided.", ["pool", "reason"]
         )

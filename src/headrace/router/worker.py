@@ -60,6 +60,9 @@ class Load(msgspec.Struct, frozen=True):
     models: tuple[ModelLoad, ...] = ()
     draining: bool = False
     epoch: str = ""
+    prompt_tokens: int = 0
+    """Prompt tokens that its prefix cache was asked for since it started, and ``cached_tokens`` that it had."""
+    cached_tokens: int = 0
 
 
 class Line(Protocol):
@@ -101,6 +104,12 @@ class Worker:
         """What it is, once it is known: ``vllm``, ``llamacpp``, …"""
         self.state = State.UNKNOWN
         self.reason = "not looked at yet"
+        self.doubt: State | None = None
+        """SUSPECT or QUARANTINED while it is being probed: it gets nothing, whatever it says of itself."""
+        self.progress_at = 0.0
+        """When it last gave a sign of progress, as far as we know (``health.progress``)."""
+        self.failures = 0
+        """Requests in a row that it answered with a fault of its own."""
         self.leaving = False
         """Discovery does not name it any more: it finishes what it has."""
         self.load = Load()
@@ -140,13 +149,31 @@ class Worker:
         return self.state is State.READY and self.in_flight < self.slots and pool in self.models
 
     def turn(self, state: State, reason: str = "") -> bool:
-        """Be in another state from now on. False if it is the one that it was in."""
+        """Be in another state from now on. False if it is the one that it was in.
+
+        While it is in doubt it can be known to drain or to be down, but not to be well.
+        """
+        if self.doubt is not None and state in (State.READY, State.STARTING):
+            return False
         self.reason = reason
         if state is self.state:
             return False
         self.state = state
         self._tell()
         return True
+
+    def suspect(self, doubt: State, reason: str) -> None:
+        """It is being probed."""
+        self.doubt = doubt
+        if self.state not in (State.DOWN, State.DRAINING):
+            self.state, self.reason = doubt, reason
+            self._tell()
+
+    def clear(self, now: float) -> None:
+        """The doubt was unfounded, or is over; the next look tells the rest."""
+        self.doubt, self.failures, self.progress_at = None, 0, now
+        if self.state in (State.SUSPECT, State.QUARANTINED):
+            self.turn(State.READY)
 
     def observe(self, load: Load) -> None:
         """Take in what the worker says of itself. A new epoch starts cold."""

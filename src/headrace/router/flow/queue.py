@@ -201,7 +201,9 @@ class PoolQueue:
         """Give the slot back. ``finished``: the request was answered, so that it counts for the drain rate."""
         self._running -= 1
         if finished:
-            self._drain_rate.record(self._clock())
+            now = self._clock()
+            self._drain_rate.record(now)
+            worker.failures, worker.progress_at = 0, now
         worker.end(ticket)
         if self.waiting:
             self._dispatch()
@@ -279,6 +281,8 @@ class PoolQueue:
         if not self._running:
             self._drain_rate.resume(now)
         self._running += 1
+        if not worker.in_flight:
+            worker.progress_at = now
         worker.begin(ticket)
         return worker, False
 

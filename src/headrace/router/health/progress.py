@@ -1,0 +1,47 @@
+"""Health is progress: whether a worker that has work gets on with it.
+
+A sign of progress is a step of the engine's own counter (``iterations``), an event of one of our streams, or an answer.
+A worker with work of ours and no sign for ``PATIENCE`` seconds is suspect; after ``SOONER`` seconds already if most of
+its busy peers got on in the last ``RECENT`` seconds, since then it is not the load that is to blame. Idle is not
+silent, and a stream that we do not read because its client is slow says nothing about the worker. Nor does a 4xx ever.
+
+Also suspect is a worker that answered ``FAILURES`` requests in a row with a 5xx (but 503) without finishing one.
+
+To be suspect is no verdict: the monitor asks the worker itself (``monitor``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from headrace.router.worker import Worker
+
+PATIENCE = 30.0
+SOONER = 10.0
+RECENT = 2.0
+FAILURES = 5
+
+
+def silence(worker: Worker, now: float) -> float:
+    """Seconds without a sign of progress; 0 for a worker that has nothing of ours to do."""
+    attempts = worker.attempts
+    if not worker.in_flight or (attempts and all(attempt.paused for attempt in attempts)):
+        worker.progress_at = now
+    elif now - worker.progress_at > RECENT:
+        worker.progress_at = max([worker.progress_at, *(attempt.last_event for attempt in attempts)])
+    return now - worker.progress_at
+
+
+def suspects(members: Collection[Worker], now: float) -> dict[Worker, str]:
+    """The workers of one pool that should be asked, and why."""
+    silences = {worker: silence(worker, now) for worker in members if worker.in_flight}
+    advancing = sum(silent <= RECENT for silent in silences.values())
+    found = {}
+    for worker, silent in silences.items():
+        peers = len(silences) - 1
+        if silent > PATIENCE or (silent > SOONER and advancing and advancing * 2 >= peers):
+            found[worker] = f"no progress for {silent:.0f} s with {worker.in_flight} requests"
+    for worker in members:
+        if worker.failures >= FAILURES:
+            found.setdefault(worker, f"{worker.failures} requests failed in a row")
+    return found
