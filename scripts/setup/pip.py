@@ -81,7 +81,10 @@ def _from_debian(lock: Path, folder: Path) -> Path | None:
     """Debian's own wheel, by apt, which checks its signature and needs no root for this."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return None
-    _quietly(["apt-get", "download", "--quiet", "python3-pip-whl"], folder)
+    download = ["apt-get", "download", "--quiet", "python3-pip-whl"]
+    if not _quietly(download, folder) and os.geteuid() == 0:  # an image comes without apt's lists
+        _quietly(["apt-get", "update"], folder)
+        _quietly(download, folder)
     for package in folder.glob("*.deb"):
         _quietly(["dpkg-deb", "-x", str(package), str(folder)], folder)
     return next(folder.glob("usr/share/python-wheels/pip-*.whl"), None)

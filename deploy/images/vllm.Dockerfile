@@ -1,0 +1,38 @@
+# vllm-worker: vLLM's own image, and the supervisor beside it. Built from the root of the checkout.
+#
+# Headrace has an environment of its own in /opt/headrace and starts the engine by its absolute path; the engine's
+# environment stays byte for byte what its makers tested.
+ARG ENGINE_VERSION=0.32.0
+ARG BASE_IMAGE=docker.io/vllm/vllm-openai:v${ENGINE_VERSION}
+ARG BASE_DIGEST
+
+FROM ${BASE_IMAGE}${BASE_DIGEST:+@$BASE_DIGEST} AS build
+ARG PIP_INDEX_URL
+ARG PIP_CERT
+USER root
+WORKDIR /build
+COPY scripts/setup scripts/setup
+COPY requirements requirements
+RUN python3 -m scripts.setup.image packages worker /opt/headrace
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN python3 -m scripts.setup.image headrace /opt/headrace
+
+FROM ${BASE_IMAGE}${BASE_DIGEST:+@$BASE_DIGEST} AS vllm-worker
+ARG ENGINE_VERSION
+# torch asks the system for the name of its user, so there is an entry for one; caches go where a volume is mounted.
+USER root
+RUN useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/headrace headrace
+COPY --from=build /opt/headrace /opt/headrace
+ENV HOME=/var/lib/headrace \
+    HEADRACE_HOME=/var/lib/headrace \
+    XDG_CACHE_HOME=/var/lib/headrace/cache \
+    HF_HUB_OFFLINE=1 \
+    VLLM_NO_USAGE_STATS=1 \
+    PYTHONUNBUFFERED=1
+LABEL io.headrace.engine="vllm" \
+      io.headrace.engine.version="${ENGINE_VERSION}"
+WORKDIR /var/lib/headrace
+USER 10001:10001
+EXPOSE 8020 9120
+ENTRYPOINT ["/opt/headrace/bin/headrace", "worker", "vllm"]
