@@ -1,0 +1,170 @@
+"""What our custom resources may hold: written from the upstream types, only the fields that we use, unknown keys refused.
+
+Each kind names the project, the commit and the file that it was written from. ``python -m scripts.crds`` holds the same
+objects against the upstream definitions themselves, where checkouts of those projects are at hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+
+Schema = dict[str, Any]
+
+
+def obj(required: str = "", /, **properties: Schema) -> Schema:
+    """A mapping with these keys and no others; ``required`` names some, separated by spaces."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required.split(),
+        "additionalProperties": False,
+    }
+
+
+def items(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def kind(version: str, name: str, spec: Schema, **more: Schema) -> Schema:
+    metadata = obj("name", name=TEXT, namespace=TEXT, labels=TEXTS, annotations=TEXTS, finalizers=items(TEXT))
+    fixed = {"apiVersion": {"const": version}, "kind": {"const": name}}
+    return obj("apiVersion kind metadata spec", **fixed, metadata=metadata, spec=spec, **more)
+
+
+TEXT: Schema = {"type": "string"}
+TEXTS: Schema = {"type": "object", "additionalProperties": TEXT}
+NUMBER: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+DURATION: Schema = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
+
+_SELECTOR = obj(matchLabels=TEXTS, matchExpressions=items(obj("key operator", key=TEXT, operator=TEXT, values=items(TEXT))))
+_PARENT = obj("name", name=TEXT, namespace=TEXT, sectionName=TEXT)
+_MATCH = obj("path", path=obj("type value", type={"enum": ["PathPrefix", "Exact"]}, value=TEXT))
+_BACKEND = obj("name port", name=TEXT, port=NUMBER)
+_BEHAVIOUR = obj(
+    stabilizationWindowSeconds=NUMBER,
+    policies=items(obj("type value periodSeconds", type={"enum": ["Pods", "Percent"]}, value=NUMBER, periodSeconds=NUMBER)),
+)
+
+# kubernetes-sigs/gateway-api 4564255a, config/crd/standard/gateway.networking.k8s.io_httproutes.yaml
+HTTP_ROUTE = kind(
+    "gateway.networking.k8s.io/v1",
+    "HTTPRoute",
+    obj(
+        "parentRefs rules",
+        parentRefs=items(_PARENT),
+        hostnames=items(TEXT),
+        rules=items(
+            obj(
+                "matches backendRefs",
+                matches=items(_MATCH),
+                timeouts=obj(request=DURATION, backendRequest=DURATION),
+                backendRefs=items(_BACKEND),
+            )
+        ),
+    ),
+)
+
+# kedacore/keda 8b4f083c, config/crd/bases/keda.sh_scaledobjects.yaml
+SCALED_OBJECT = kind(
+    "keda.sh/v1alpha1",
+    "ScaledObject",
+    obj(
+        "scaleTargetRef triggers",
+        scaleTargetRef=obj("name", name=TEXT),
+        minReplicaCount=NUMBER,
+        maxReplicaCount=NUMBER,
+        pollingInterval=NUMBER,
+        cooldownPeriod=NUMBER,
+        fallback=obj("failureThreshold replicas", failureThreshold=NUMBER, replicas=NUMBER),
+        advanced=obj(
+            horizontalPodAutoscalerConfig=obj(behavior=obj(scaleUp=_BEHAVIOUR, scaleDown=_BEHAVIOUR)),
+        ),
+        triggers=items(obj("type metadata", type=TEXT, metadata=TEXTS)),
+    ),
+)
+
+# metallb/metallb 7938d3f8, config/crd/bases/metallb.io_*.yaml
+ADDRESS_POOL = kind(
+    "metallb.io/v1beta1",
+    "IPAddressPool",
+    obj(
+        "addresses",
+        addresses=items(TEXT),
+        autoAssign=FLAG,
+        avoidBuggyIPs=FLAG,
+        serviceAllocation=obj(priority=NUMBER, namespaces=items(TEXT)),
+    ),
+)
+L2_ADVERTISEMENT = kind(
+    "metallb.io/v1beta1",
+    "L2Advertisement",
+    obj(ipAddressPools=items(TEXT), nodeSelectors=items(_SELECTOR), interfaces=items(TEXT)),
+)
+BGP_ADVERTISEMENT = kind(
+    "metallb.io/v1beta1",
+    "BGPAdvertisement",
+    obj(ipAddressPools=items(TEXT), peers=items(TEXT), aggregationLength=NUMBER, communities=items(TEXT)),
+)
+BGP_PEER = kind(
+    "metallb.io/v1beta2",
+    "BGPPeer",
+    obj(
+        "myASN peerASN peerAddress",
+        myASN=NUMBER,
+        peerASN=NUMBER,
+        peerAddress=TEXT,
+        holdTime=DURATION,
+        bfdProfile=TEXT,
+        passwordSecret=obj("name", name=TEXT),
+        nodeSelectors=items(_SELECTOR),
+    ),
+)
+BFD_PROFILE = kind(
+    "metallb.io/v1beta1",
+    "BFDProfile",
+    obj(receiveInterval=NUMBER, transmitInterval=NUMBER, detectMultiplier=NUMBER),
+)
+
+# kubernetes-sigs/gateway-api 4564255a, config/crd/standard/gateway.networking.k8s.io_gateways.yaml
+GATEWAY = kind(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    obj(
+        "gatewayClassName listeners",
+        gatewayClassName=TEXT,
+        addresses=items(obj("type value", type=TEXT, value=TEXT)),
+        listeners=items(
+            obj(
+                "name port protocol",
+                name=TEXT,
+                port=NUMBER,
+                protocol={"enum": ["HTTP", "HTTPS"]},
+                hostname=TEXT,
+                tls=obj(mode={"enum": ["Terminate"]}, certificateRefs=items(obj("name", kind=TEXT, name=TEXT))),
+                allowedRoutes=obj(namespaces=obj("from", **{"from": {"enum": ["Selector"]}}, selector=_SELECTOR)),
+            )
+        ),
+    ),
+)
+
+KINDS: dict[str, Schema] = {
+    schema["properties"]["kind"]["const"]: schema
+    for schema in (
+        HTTP_ROUTE,
+        SCALED_OBJECT,
+        ADDRESS_POOL,
+        L2_ADVERTISEMENT,
+        BGP_ADVERTISEMENT,
+        BGP_PEER,
+        BFD_PROFILE,
+        GATEWAY,
+    )
+}
+
+
+def check(item: dict[str, Any]) -> None:
+    """Raises jsonschema.ValidationError."""
+    jsonschema.validate(item, KINDS[item["kind"]])
