@@ -23,9 +23,7 @@ _USAGE = "usage: python3 -m scripts.setup.image packages EXTRA FOLDER | headrace
 class ImageEnvironment:
     """The environment in ``folder``, made from the checkout at ``root``."""
 
-    def __init__(
-        self, root: Path, folder: Path, *, run: Callable[[list[str], Path], bool] = run_command
-    ) -> None:
+    def __init__(self, root: Path, folder: Path, *, run: Callable[[list[str], Path], bool] = run_command) -> None:
         self._root = root
         self._folder = folder
         self._command = run

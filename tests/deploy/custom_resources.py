@@ -39,13 +39,17 @@ NUMBER: Schema = {"type": "integer"}
 FLAG: Schema = {"type": "boolean"}
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
 
-_SELECTOR = obj(matchLabels=TEXTS, matchExpressions=items(obj("key operator", key=TEXT, operator=TEXT, values=items(TEXT))))
+_SELECTOR = obj(
+    matchLabels=TEXTS, matchExpressions=items(obj("key operator", key=TEXT, operator=TEXT, values=items(TEXT)))
+)
 _PARENT = obj("name", name=TEXT, namespace=TEXT, sectionName=TEXT)
 _MATCH = obj("path", path=obj("type value", type={"enum": ["PathPrefix", "Exact"]}, value=TEXT))
 _BACKEND = obj("name port", name=TEXT, port=NUMBER)
 _BEHAVIOUR = obj(
     stabilizationWindowSeconds=NUMBER,
-    policies=items(obj("type value periodSeconds", type={"enum": ["Pods", "Percent"]}, value=NUMBER, periodSeconds=NUMBER)),
+    policies=items(
+        obj("type value periodSeconds", type={"enum": ["Pods", "Percent"]}, value=NUMBER, periodSeconds=NUMBER)
+    ),
 )
 
 # kubernetes-sigs/gateway-api 4564255a, config/crd/standard/gateway.networking.k8s.io_httproutes.yaml

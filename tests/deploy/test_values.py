@@ -67,7 +67,11 @@ def test_global_stays_open() -> None:
         ({"workers": {"a": WORKER | {"autoscaling": {"mode": "queue", "min": 0, "max": 2, "target": 4}}}}, "min"),
         ({"workers": {"a": WORKER | {"autoscaling": {"mode": "none", "max": 2}}}}, "max"),
         (
-            {"workers": {"a": WORKER | {"replicas": 2, "autoscaling": {"mode": "cpu", "min": 1, "max": 2, "target": 9}}}},
+            {
+                "workers": {
+                    "a": WORKER | {"replicas": 2, "autoscaling": {"mode": "cpu", "min": 1, "max": 2, "target": 9}}
+                }
+            },
             "workers/a",
         ),
         ({"modelStore": {"type": "pvc"}}, "claim"),
@@ -108,7 +112,10 @@ def test_keda_from_zero_outlasts_the_loading() -> None:
 
 
 def test_replicas_may_be_zero() -> None:
-    assert find(render({"workers": {"a": WORKER | {"replicas": 0}}}), "Deployment", "vllm-worker-a")["spec"]["replicas"] == 0
+    assert (
+        find(render({"workers": {"a": WORKER | {"replicas": 0}}}), "Deployment", "vllm-worker-a")["spec"]["replicas"]
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +128,9 @@ def test_replicas_may_be_zero() -> None:
     ],
 )
 def test_models_are_mounted_read_only(store: dict[str, Any], source: str) -> None:
-    (worker,) = [pod for pod in pods(render({"modelStore": store, "workers": {"a": WORKER}})) if "worker-a" in pod.owner]
+    (worker,) = [
+        pod for pod in pods(render({"modelStore": store, "workers": {"a": WORKER}})) if "worker-a" in pod.owner
+    ]
     (mount,) = [mount for mount in worker.main["volumeMounts"] if mount["mountPath"] == "/model"]
     (volume,) = [volume for volume in worker.spec["volumes"] if volume["name"] == mount["name"]]
     assert mount["readOnly"] is True
