@@ -19,7 +19,7 @@ compile() {
 
 # dev first, the others within it: one version of a package in all locks.
 compile dev pyproject.toml --extra dev "$@"
-for extra in core cpu bert otel local; do
+for extra in core cpu bert bert-cuda otel local; do
     compile "$extra" pyproject.toml --extra "$extra" --constraints requirements/dev.txt
 done
 compile worker pyproject.toml --constraints requirements/dev.txt

@@ -10,6 +10,7 @@ trap 'rm -rf "$work"' EXIT
 
 # SOURCE_DATE_EPOCH: the same packages give the same bytes.
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+# shellcheck disable=SC2016  # $1 is mmdebstrap's: the new root
 mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3,tzdata \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \

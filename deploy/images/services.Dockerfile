@@ -14,7 +14,8 @@ COPY scripts/setup scripts/setup
 COPY requirements requirements
 
 FROM build AS packages-core
-RUN python3 -m scripts.setup.image packages core /opt/headrace
+RUN python3 -m scripts.setup.image packages core /opt/headrace \
+    && python3 -m scripts.setup.image packages otel /opt/headrace
 FROM packages-core AS core
 COPY pyproject.toml README.md LICENSE ./
 COPY src src

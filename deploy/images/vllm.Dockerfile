@@ -9,7 +9,9 @@ ARG BASE_DIGEST
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@$BASE_DIGEST} AS build
 ARG PIP_INDEX_URL
 ARG PIP_CERT
-USER root
+# This stage is thrown away; the image's own user comes below.
+# hadolint ignore=DL3002
+USER 0:0
 WORKDIR /build
 COPY scripts/setup scripts/setup
 COPY requirements requirements
@@ -21,7 +23,7 @@ RUN python3 -m scripts.setup.image headrace /opt/headrace
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@$BASE_DIGEST} AS vllm-worker
 ARG ENGINE_VERSION
 # torch asks the system for the name of its user, so there is an entry for one; caches go where a volume is mounted.
-USER root
+USER 0:0
 RUN useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/headrace headrace
 COPY --from=build /opt/headrace /opt/headrace
 ENV HOME=/var/lib/headrace \

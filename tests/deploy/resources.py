@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import kubernetes_validate
 import yaml
 from tests.deploy import custom_resources as custom
 from tests.deploy.charts import NAMES, ROOT, Object, render, values
 
 FOLDERS = ("platform", "argocd")
+VERSIONS = [f"1.{minor}" for minor in range(33, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 
 
 def plain_files() -> Iterator[tuple[str, Object]]:
@@ -29,3 +31,11 @@ def custom_resources() -> Iterator[tuple[str, Object]]:
     for source, item in plain_files():
         if item["kind"] in custom.KINDS:
             yield source, item
+
+
+def validate(item: Object, version: str = VERSIONS[-1]) -> None:
+    """Strictly: an unknown key is an error, also in custom resources."""
+    if item["kind"] in custom.KINDS:
+        custom.check(item)
+    else:
+        kubernetes_validate.validate(item, version, strict=True)

@@ -9,26 +9,17 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from tests.deploy import custom_resources as custom
 from tests.deploy.charts import NAMES, NAMESPACE, Object, find, pods, render, values
+from tests.deploy.resources import VERSIONS, validate
 
 from headrace import config
 
-VERSIONS = [f"1.{minor}" for minor in range(33, int(kubernetes_validate.latest_version().split(".")[1]) + 1)]
 SECTIONS = {section.section: section for section in config.SECTIONS}
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def objects(request: pytest.FixtureRequest) -> list[Object]:
     return render(values(request.param))
-
-
-def validate(item: Object, version: str) -> None:
-    """Strictly: an unknown key is an error, also in custom resources."""
-    if item["kind"] in custom.KINDS:
-        custom.check(item)
-    else:
-        kubernetes_validate.validate(item, version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
