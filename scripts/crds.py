@@ -1,7 +1,7 @@
 """Hold our custom resources against the upstream definitions: python -m scripts.crds CHECKOUTS
 
-CHECKOUTS holds a git checkout (bare or not) of each project as ``owner+name`` or ``owner+name/repo``. The definitions are
-read at the commits named here; a key that they do not know is an error. The tests need none of this: they use what
+CHECKOUTS holds a git checkout (bare or not) of each project as ``owner+name`` or ``owner+name/repo``. The definitions
+are read at the commits named here; a key that they do not know is an error. The tests need none of this: they use what
 tests/deploy/custom_resources.py says, which this checks from time to time.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import yaml
+
 from tests.deploy.resources import custom_resources
 
 GATEWAY_API = ("kubernetes-sigs/gateway-api", "4564255ac2c35d582249b3cdf261bdf51c8bca32")
@@ -52,7 +53,9 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
         return {}
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
-    known = {key: schema[key] for key in ("type", "enum", "required", "pattern", "minimum", "maximum") if key in schema}
+    known: dict[str, Any] = {
+        key: schema[key] for key in ("type", "enum", "required", "pattern", "minimum", "maximum") if key in schema
+    }
     if "properties" in schema:
         known["properties"] = {
             name: {"type": "object"} if name == "metadata" else strict(child)

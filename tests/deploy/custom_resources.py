@@ -1,4 +1,4 @@
-"""What our custom resources may hold: written from the upstream types, only the fields that we use, unknown keys refused.
+"""What our custom resources may hold: the fields that we use, from the upstream types; unknown keys are refused.
 
 Each kind names the project, the commit and the file that it was written from. ``python -m scripts.crds`` holds the same
 objects against the upstream definitions themselves, where checkouts of those projects are at hand.

@@ -1,7 +1,7 @@
 """What NetworkPolicies allow, computed as their specification says (networking.k8s.io/v1).
 
-A connection passes if no policy that selects its source restricts egress, or one of them allows it; and the same for its
-destination and ingress. Selectors of namespace and pod in one item of a list must both fit.
+A connection passes if no policy that selects its source restricts egress, or one of them allows it; and the same for
+its destination and ingress. Selectors of namespace and pod in one item of a list must both fit.
 """
 
 from __future__ import annotations

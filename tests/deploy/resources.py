@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import kubernetes_validate
 import yaml
+
 from tests.deploy import custom_resources as custom
 from tests.deploy.charts import NAMES, ROOT, Object, render, values
 

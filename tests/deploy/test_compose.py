@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from scripts.images import catalogue
-from tests.deploy.charts import ROOT
 
 from headrace import config
+from tests.deploy.charts import ROOT
 
 TEXT = (ROOT / "deploy" / "compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
@@ -63,7 +63,7 @@ def test_networks_are_the_edges_of_the_cluster() -> None:
 
 def test_every_variable_without_a_default_is_in_the_example() -> None:
     needed = set(re.findall(r"\$\{([A-Z_]+):\?\}", TEXT))
-    given = re.findall(r"^([A-Z_]+)=", (ROOT / "deploy" / "compose.env.example").read_text(), re.M)
+    given = re.findall(r"^([A-Z_]+)=", (ROOT / "deploy" / "compose.env.example").read_text(), re.MULTILINE)
     assert needed <= set(given)
 
 

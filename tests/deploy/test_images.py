@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from scripts.images import Image, catalogue, command
+
 from tests.deploy.charts import CHART, ROOT, is_service, pods, render, values
 
 FOLDER = ROOT / "deploy" / "images"
@@ -20,7 +21,7 @@ IMAGES = catalogue()
 def stage(image: Image) -> str:
     """The text of the image's own stage, without those that it is built in."""
     text = (FOLDER / image.dockerfile).read_text()
-    (found,) = re.findall(rf"^FROM \S+ AS {image.name}\n(.*?)(?=^FROM |\Z)", text, re.M | re.S)
+    (found,) = re.findall(rf"^FROM \S+ AS {image.name}\n(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -60,14 +61,14 @@ def test_every_image_of_the_chart_is_in_the_list_and_in_the_schema() -> None:
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 def test_image_runs_as_nobody_special(image: Image) -> None:
     text = (FOLDER / image.dockerfile).read_text()
-    assert re.findall(r"^USER (\S+)$", text, re.M)[-1] == "10001:10001"
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] == "10001:10001"
     assert "uid 10001" in text or "headrace:x:10001:10001" in text  # an entry in passwd
-    assert re.search(r'^ENTRYPOINT \["/', stage(image), re.M)
+    assert re.search(r'^ENTRYPOINT \["/', stage(image), re.MULTILINE)
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 def test_ports_are_those_of_the_chart(image: Image) -> None:
-    (ports,) = re.findall(r"^EXPOSE (\d+) (\d+)$", stage(image), re.M)
+    (ports,) = re.findall(r"^EXPOSE (\d+) (\d+)$", stage(image), re.MULTILINE)
     for example in ("several-nodes", "cpu-demo"):
         for pod in pods(render(values(example))):
             if f"/{image.name}:" in pod.main["image"]:
@@ -77,8 +78,8 @@ def test_ports_are_those_of_the_chart(image: Image) -> None:
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
 def test_bases_are_arguments_with_a_digest(path: Path) -> None:
     text = path.read_text()
-    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.M)) | {"scratch"}
-    bases = set(re.findall(r"^FROM (\S+)", text, re.M)) - stages
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE)) | {"scratch"}
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages
     assert bases == {"${BASE_IMAGE}${BASE_DIGEST:+@$BASE_DIGEST}"}
     assert "latest" not in text
 
@@ -99,10 +100,10 @@ def test_engines_environment_stays_as_it_is(name: str) -> None:
     """Nothing is run in the engine's image but making our user, and all we add lies in /opt/headrace."""
     image = next(image for image in IMAGES if image.name == name)
     text = stage(image)
-    commands = re.findall(r"^RUN (.*)$", text, re.M)
+    commands = re.findall(r"^RUN (.*)$", text, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["useradd"]
-    assert re.findall(r"^COPY (.*)$", text, re.M) == ["--from=build /opt/headrace /opt/headrace"]
-    assert not re.search(r"^ENV .*\b(PYTHONPATH|PYTHONHOME|LD_LIBRARY_PATH)\b", text, re.M)
+    assert re.findall(r"^COPY (.*)$", text, re.MULTILINE) == ["--from=build /opt/headrace /opt/headrace"]
+    assert not re.search(r"^ENV .*\b(PYTHONPATH|PYTHONHOME|LD_LIBRARY_PATH)\b", text, re.MULTILINE)
     build = (FOLDER / image.dockerfile).read_text().split(f"AS {name}")[0]
     for target in re.findall(r"scripts\.setup\.image (?:packages \S+|headrace) (\S+)", build):
         assert target == "/opt/headrace"

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from tests.deploy.charts import NAMES, NAMESPACE, ROOT, Object, is_worker, pods, render, values
-from tests.deploy.policies import Endpoint, allowed
 
 from headrace import config
+from tests.deploy.charts import NAMES, NAMESPACE, ROOT, Object, is_worker, pods, render, values
+from tests.deploy.policies import Endpoint, allowed
 
 PORTS = (53, 443, 4318, 5432, 6379, 6443, 22, 80, 8080, 8000, 8001, 8010, 8020, 8030, 8040)
 PORTS += (9180, 9100, 9101, 9110, 9120, 9130, 9140)
@@ -47,7 +47,9 @@ class Row:
 
 def table() -> list[Row]:
     lines = re.findall(
-        r"^\| ([a-z-]+) \| ([a-z-]+) \| ([0-9, ]+) \| .*? \|(.*)\|$", (ROOT / "docs/network.md").read_text(), re.M
+        r"^\| ([a-z-]+) \| ([a-z-]+) \| ([0-9, ]+) \| .*? \|(.*)\|$",
+        (ROOT / "docs/network.md").read_text(),
+        re.MULTILINE,
     )
     return [
         Row((source, target, int(port)), bool(by.strip()))
@@ -159,7 +161,7 @@ EDGES_OF_SETTINGS = {
     "router.workers": ("router", "worker", 8010),
 }
 """Every setting that names somebody to talk to, and the edge that it uses."""
-_ADDRESS = re.compile(r"\b(url|addresses|address of|issuer|endpoint of|workers as)\b", re.I)
+_ADDRESS = re.compile(r"\b(url|addresses|address of|issuer|endpoint of|workers as)\b", re.IGNORECASE)
 _LISTENS = ("host", "ops_host")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.deploy.charts import CHART, ROOT
 from tests.deploy.resources import plain_files, validate
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+
 from tests.deploy import pod_security as rules
 from tests.deploy.charts import NAMES, pods, render, values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from tests.deploy.charts import NAMES, Pod, is_service, is_worker, pods, render, values
 
 EVERYTHING = {

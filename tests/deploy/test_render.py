@@ -9,10 +9,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from tests.deploy.charts import NAMES, NAMESPACE, Object, find, pods, render, values
-from tests.deploy.resources import VERSIONS, validate
 
 from headrace import config
+from tests.deploy.charts import NAMES, NAMESPACE, Object, find, pods, render, values
+from tests.deploy.resources import VERSIONS, validate
 
 SECTIONS = {section.section: section for section in config.SECTIONS}
 

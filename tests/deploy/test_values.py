@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from helm_python import HelmError
+
 from tests.deploy.charts import CHART, find, pods, render
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
