@@ -1,8 +1,8 @@
 """The environment of a container image: one extra's lock and the package itself, with no pip left inside.
 
 ``python3 -m scripts.setup.image packages EXTRA FOLDER`` makes it, ``… headrace FOLDER`` puts Headrace into it. Two
-steps, so that a change of the code keeps the layer of the packages. pip works from outside, by ``--python``; so the Python
-that runs this needs neither pip nor ensurepip, and an engine's own environment beside it stays as it is.
+steps, so that a change of the code keeps the layer of the packages. pip works from outside, by ``--python``; so the
+Python that runs this needs neither pip nor ensurepip, and an engine's own environment beside it stays as it is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from headrace import config
 from tests.deploy.charts import NAMES, NAMESPACE, ROOT, Object, is_worker, pods, render, values
 from tests.deploy.policies import Endpoint, allowed
 
-PORTS = (53, 443, 4318, 5432, 6379, 6443, 22, 80, 8080, 8000, 8001, 8010, 8020, 8030, 8040)
+PORTS: tuple[int, ...] = (53, 443, 4318, 5432, 6379, 6443, 22, 80, 8080, 8000, 8001, 8010, 8020, 8030, 8040)
 PORTS += (9180, 9100, 9101, 9110, 9120, 9130, 9140)
 OUTSIDE = {
     "postgres": "10.9.0.1",

@@ -1,4 +1,4 @@
-"""The chart renders for every example into objects that Kubernetes would take, with settings that Headrace would take."""
+"""Every example renders into objects that Kubernetes would take, with settings that Headrace would take."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def test_headrace_takes_the_settings(objects: list[Object], tmp_path: Path) -> N
         path.write_text(item["data"]["headrace.yaml"])
         (section,) = yaml.safe_load(path.read_text())
         settings = config.load(SECTIONS[section], file=path, env=False)
+        assert isinstance(settings, config.ServiceSettings)
         assert settings.drain_timeout == drain(objects, item["metadata"]["name"])
 
 
