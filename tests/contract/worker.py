@@ -103,7 +103,7 @@ class LiveWorker:
         self.wait_ready()
 
     def spawn(self) -> None:
-        self.port, self.ops = _free_port(), _free_port()
+        self.port, self.ops = free_port(), free_port()
         settings = {
             "model": str(self.kind.model),
             "name": self.name,
@@ -282,7 +282,7 @@ def _read(slow: Slow) -> None:
         slow.connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,199 @@
+"""Real vLLM, beyond the contract: what it refuses, a sharded folder, and two of it behind a router."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headrace.workers.supervisor.ending import Exit
+from tests.contract.kinds import VLLM, kinds
+from tests.contract.worker import CHAT, PATIENCE, SECRET, LiveWorker, free_port
+
+pytestmark = [
+    pytest.mark.wheel,
+    pytest.mark.e2e,
+    pytest.mark.skipif(not VLLM, reason="vLLM is tested by `make test-vllm`"),
+]
+Make = Callable[..., LiveWorker]
+TOKENS = 160
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """A worker that is not started yet."""
+    workers: list[LiveWorker] = []
+
+    def make_one(name: str = "vllm", model: Path | None = None, **settings: Any) -> LiveWorker:
+        kind = kinds(tmp_path)["vllm"]
+        kind = dataclasses.replace(
+            kind,
+            model=model or kind.model,
+            settings={**kind.settings, **settings},
+            variables={"VLLM_CPU_KVCACHE_SPACE": "1"},
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        workers.append(LiveWorker(kind, folder))
+        return workers[-1]
+
+    yield make_one
+    for worker in workers:
+        worker.end()
+
+
+def sharded(target: Path) -> Path:
+    """The model in several files, as large models come."""
+    script = (
+        "import sys; from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "AutoModelForCausalLM.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2], max_shard_size='150MB')\n"
+        "AutoTokenizer.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])\n"
+    )
+    model = f"{VLLM}/models/smollm2-135m"
+    subprocess.run([f"{VLLM}/bin/python", "-c", script, model, str(target)], check=True, capture_output=True)
+    assert len(list(target.glob("model-*.safetensors"))) > 1
+    return target
+
+
+def test_an_argument_that_vllm_does_not_know_ends_it_with_the_reason(make: Make) -> None:
+    worker = make(arguments=["--frobnicate"])
+    worker.spawn()
+    assert worker.wait_ended() == Exit.BAD_ARGUMENTS
+    assert "unrecognized arguments: --frobnicate" in worker.last_words().splitlines()[-1]
+
+
+def test_an_architecture_that_vllm_does_not_know_ends_it_with_the_reason(make: Make, tmp_path: Path) -> None:
+    source, folder = Path(VLLM) / "models" / "smollm2-135m", tmp_path / "foo"
+    folder.mkdir()
+    for path in source.iterdir():
+        (folder / path.name).symlink_to(path)
+    config = json.loads((source / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["FooForCausalLM"]}))
+    worker = make(model=folder, arguments=["--enforce-eager", "--model-impl", "vllm"])
+    worker.spawn()
+    assert worker.wait_ended() == Exit.BAD_MODEL
+    assert "FooForCausalLM" in worker.last_words().splitlines()[-1]
+
+
+def test_a_stream_survives_the_kill_of_its_engine(make: Make, tmp_path: Path) -> None:
+    """kill -9, once of the engine inside and once of the whole worker: nobody notices."""
+    workers = [make("one"), make("two", sharded(tmp_path / "sharded"))]
+    for worker in workers:
+        worker.spawn()
+    for worker in workers:
+        worker.wait_ready()
+    with routed(workers, tmp_path) as port:
+        whole = Streaming(port).finish()
+        assert whole.finish_reason == "length"
+        engine_killed = Streaming(port)
+        serving = engine_killed.serving(workers)
+        for process in serving.kind.engines(serving.process):
+            process.kill()
+        check(engine_killed.finish(), whole)
+        serving.wait_ready()
+        worker_killed = Streaming(port)
+        serving = worker_killed.serving(workers)
+        serving.signal(signal.SIGKILL)
+        check(worker_killed.finish(), whole)
+
+
+def check(resumed: Told, whole: Told) -> None:
+    """Whole and billed once. What was said after the seam may differ: the text's tokens are counted anew there."""
+    assert resumed.finish_reason == "length"
+    assert resumed.completion_tokens == whole.completion_tokens == TOKENS
+    assert resumed.text[:100] == whole.text[:100]
+
+
+@dataclasses.dataclass
+class Told:
+    """What a client got in the end."""
+
+    text: str
+    finish_reason: str
+    completion_tokens: int
+
+
+class Streaming:
+    """A client of the router, in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        messages = [{"role": "user", "content": "Write a story about a mill and its river."}]
+        body = {"model": "vllm-model", "messages": messages, "max_tokens": TOKENS, "temperature": 0, "stream": True}
+        body |= {"ignore_eos": True, "stream_options": {"include_usage": True}}
+        headers = {"content-type": "application/json", "x-headrace-secret": SECRET, "x-headrace-model": "vllm-model"}
+        self._connection.request("POST", CHAT, json.dumps(body), headers)
+        self._response: http.client.HTTPResponse | None = None
+        self._lines: list[str] = []
+        self._got_on = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def serving(self, workers: list[LiveWorker]) -> LiveWorker:
+        """The worker that answers, once a good part of the answer is there."""
+        assert self._got_on.wait(PATIENCE)
+        assert self._response is not None
+        address = self._response.headers["x-headrace-worker"]
+        return next(worker for worker in workers if address == f"127.0.0.1:{worker.port}")
+
+    def finish(self) -> Told:
+        self._thread.join(PATIENCE)
+        assert self._lines[-1] == "data: [DONE]", self._lines[-3:]
+        events = [json.loads(line.removeprefix("data: ")) for line in self._lines[:-1]]
+        choices = [choice for event in events for choice in event["choices"]]
+        text = "".join(choice["delta"].get("content") or "" for choice in choices)
+        (reason,) = [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
+        return Told(text, reason, events[-1]["usage"]["completion_tokens"])
+
+    def _read(self) -> None:
+        with contextlib.closing(self._connection):
+            self._response = self._connection.getresponse()
+            for line in self._response:
+                if line.startswith(b"data: "):
+                    self._lines.append(line.decode().strip())
+                if len(self._lines) > TOKENS // 4:
+                    self._got_on.set()
+
+
+@contextlib.contextmanager
+def routed(workers: list[LiveWorker], scratch: Path) -> Iterator[int]:
+    """The router in front of the workers; its port."""
+    port = free_port()
+    specifications = [
+        f"vllm-model=http://127.0.0.1:{worker.port},ops=http://127.0.0.1:{worker.ops}" for worker in workers
+    ]
+    settings = {"port": port, "ops_port": free_port(), "hop_secret": SECRET, "workers": specifications}
+    file = scratch / "router.yaml"
+    file.write_text(yaml.safe_dump({"router": {**settings, "host": "127.0.0.1"}}))
+    with (scratch / "router.log").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headrace", "router", "--config", str(file)], stdout=output, stderr=output
+        )
+    try:
+        workers[0].wait_until("the router is there", lambda: _answers(port))
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        with contextlib.closing(connection):
+            connection.request("GET", "/pools", headers={"x-headrace-secret": SECRET})
+            return connection.getresponse().read().count(b'"state":"ready"') == 2
+    except OSError:
+        return False
