@@ -239,6 +239,20 @@ class TrtWorkerSettings(EngineSettings):
     options: dict[str, Any] = Field({}, description="Further options for trtllm-serve's YAML file, verbatim.")
 
 
+class UpWorker(BaseModel):
+    """One entry of ``up.workers``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str = Field(description="Name in the store, folder, or id on a model hub.")
+    engine: Literal["", "cpu", "bert", "vllm", "trt"] = Field(
+        default="", description="Empty: the best that can serve it here."
+    )
+    name: str = Field(default="", description="What requests call it; empty: the folder's name.")
+    count: PositiveInt = Field(default=1, description="Workers of it.")
+    gpus: str = Field(default="", description="GPUs that it sees, as CUDA_VISIBLE_DEVICES has them.")
+    settings: dict[str, Any] = Field(default={}, description="Settings of its own, over those of its section.")
+
+
 class UpSettings(Settings):
     """`headrace up`: the whole platform on one machine."""
 
@@ -250,6 +264,9 @@ class UpSettings(Settings):
     web: bool = Field(True, description="Whether to serve the page.")
     web_port: Port = Field(8080, description="Port of llm-web: the page, and llm-api behind it.")
     models: Path | None = Field(None, description="Folder of the models; empty: models under HEADRACE_HOME.")
+    workers: list[UpWorker] = Field(
+        [], description="Workers to run, each with model, engine, name, count, gpus, settings; empty: the demo's."
+    )
     drain_timeout: Seconds = Field(30.0, description="Seconds that each service gets to finish what runs.")
 
 

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from headrace.config import UpSettings, load
-from headrace.errors import ConfigError, ModelError
+from headrace import models
+from headrace.config import UpSettings, UpWorker, load
+from headrace.errors import ConfigError
 from headrace.local import caddy
 from headrace.local.child import Program
 from headrace.local.ports import Ports
-from headrace.local.stack import BERT, DEMO, Stack, StackBuilder, Worker
+from headrace.local.stack import Stack, StackBuilder
+from headrace.local.workers import Machine, choose
 
 Build = Callable[..., Stack]
 
@@ -24,11 +26,12 @@ NO_TENSORS = b"\x02\0\0\0\0\0\0\0{}"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    for worker in DEMO:
-        folder = tmp_path / "models" / worker.model
+    chat, embedding = tmp_path / "models" / models.CHAT, tmp_path / "models" / models.EMBEDDING
+    for folder, config in ((chat, {"architectures": ["LlamaForCausalLM"]}), (embedding, {"model_type": "bert"})):
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
-        (folder / "model.safetensors").write_bytes(NO_TENSORS)
+        (folder / "config.json").write_text(json.dumps(config))
+    (chat / "openvino_model.xml").touch()
+    (embedding / "model.safetensors").write_bytes(NO_TENSORS)
     return tmp_path
 
 
@@ -36,11 +39,13 @@ def home(tmp_path: Path) -> Path:
 def build(home: Path) -> Iterator[Build]:
     ports = Ports()
 
-    def build(workers: tuple[Worker, ...] = DEMO, *, config: Path | None = None, **flags: object) -> Stack:
+    def build(workers: tuple[UpWorker, ...] = (), *, config: Path | None = None, **flags: object) -> Stack:
         given = {"port": 0, "web_port": 0, "models": home / "models"} | flags
         settings = load(UpSettings, flags=given, env=False)
         environ = {"PATH": "/bin", "HEADRACE_BOOTSTRAP_KEY": "hr-secret"}
-        return StackBuilder(settings, home=home, config=config, environ=environ, ports=ports).build(workers)
+        builder = StackBuilder(settings, home=home, config=config, environ=environ, ports=ports)
+        machine = Machine(gpu=False, programs=frozenset())
+        return builder.build(choose(workers, models.open_store(home / "models"), machine, Console()))
 
     yield build
     ports.close()
@@ -113,23 +118,20 @@ def test_children_read_the_same_file(build: Build, tmp_path: Path) -> None:
     assert flag(programs(build(config=tmp_path / "headrace.yaml"))["router"], "--config").endswith("/headrace.yaml")
 
 
-def test_several_workers_of_a_kind(build: Build) -> None:
-    found = programs(build((Worker(BERT, "all-minilm-l6-v2"), Worker(BERT, "all-minilm-l6-v2"))))
-    assert {"bert-worker", "bert-worker-2"} < found.keys()
-    assert found["bert-worker"].url != found["bert-worker-2"].url
+def test_several_workers_of_a_model_share_its_pool(build: Build) -> None:
+    found = programs(build((UpWorker(model=models.EMBEDDING, count=2, name="small"),)))
+    first, second = found["bert-worker"], found["bert-worker-2"]
+    assert first.url != second.url
+    routes = [argument for argument in found["router"].command if argument.startswith("small=")]
+    assert [route.partition("=")[2].split(",")[0] for route in routes] == [first.url, second.url]
 
 
-def test_a_missing_model_is_said(build: Build) -> None:
-    with pytest.raises(ModelError, match="no model 'ghost'"):
-        build((Worker(BERT, "ghost"),))
-
-
-def test_a_missing_demo_model_is_one_command_away(build: Build, home: Path) -> None:
-    shutil.rmtree(home / "models" / "all-minilm-l6-v2")
-    with pytest.raises(ModelError) as caught:
-        build()
-    assert str(caught.value).endswith("get it with: headrace models pull demo")
-    assert f"all-minilm-l6-v2 is not in {home / 'models'}" in str(caught.value)
+def test_a_worker_has_settings_of_its_own(build: Build) -> None:
+    worker = UpWorker(model=models.CHAT, gpus="1,2", settings={"max_running": 3, "precision": "bf16"})
+    environment = programs(build((worker,)))["cpu-worker"].environment
+    assert environment["HEADRACE_CPU_MAX_RUNNING"] == "3"
+    assert environment["HEADRACE_CPU_PRECISION"] == "bf16"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "1,2"
 
 
 def test_a_taken_port_is_said(build: Build) -> None:
@@ -164,4 +166,4 @@ def test_memory_grows_with_the_models(build: Build, home: Path) -> None:
 
 def test_the_line_to_try_uses_a_model_that_chats(build: Build) -> None:
     assert build().chat_model == "smollm2-135m"
-    assert build((Worker(BERT, "all-minilm-l6-v2"),)).chat_model == ""
+    assert build((UpWorker(model=models.EMBEDDING),)).chat_model == ""

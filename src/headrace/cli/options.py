@@ -18,6 +18,12 @@ Processes = Annotated[
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.", show_default=False)]
 ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder of the model.", show_default=False)]
+UpModel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="Serve this one: a hub id, a folder or a name in the store; repeatable.", show_default=False
+    ),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Name to serve the model under.", show_default=False)]
 Executable = Annotated[
     Path | None, typer.Option("--executable", help="The engine's program, an absolute path.", show_default=False)

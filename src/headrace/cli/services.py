@@ -20,12 +20,14 @@ def up(
     host: options.Host = None,
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve the page.", show_default=False)] = None,
     models: options.Models = None,
+    model: options.UpModel = None,
     config: options.Config = None,
 ) -> None:
     """Run the whole platform on this machine: llm-api, router, workers and the page."""
     from headrace.local.up import run  # noqa: PLC0415
 
-    flags = {"port": port, "web_port": web_port, "host": host, "web": web, "models": models}
+    workers = [{"model": name} for name in model or []] or None
+    flags = {"port": port, "web_port": web_port, "host": host, "web": web, "models": models, "workers": workers}
     raise typer.Exit(run(settings.load(settings.UpSettings, file=config, flags=flags), config))
 
 

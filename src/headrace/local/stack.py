@@ -5,47 +5,20 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headrace import models
 from headrace.config import UpSettings
-from headrace.errors import ModelError
 from headrace.local import caddy
 from headrace.local.child import Program
 from headrace.local.ports import Ports
-from headrace.models import Model, Store
+from headrace.local.workers import Worker
 
 _LOOPBACK = "127.0.0.1"
 _SECRETS = ("HEADRACE_BOOTSTRAP_KEY",)
 """For `headrace up` alone: no child is to see them."""
 _MIB = 1024 * 1024
 _SERVICES_MIB = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A kind of worker. A worker takes ``fixed_mib`` plus ``weights`` times the size of its model's files."""
-
-    kind: str
-    port: int
-    ops_port: int
-    fixed_mib: int
-    weights: float
-    chats: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker: its engine, and the name of its model in the store."""
-
-    engine: Engine
-    model: str
-
-
-CPU = Engine("cpu", 8040, 9140, fixed_mib=700, weights=5.0, chats=True)
-BERT = Engine("bert", 8010, 9110, fixed_mib=250, weights=1.5, chats=False)
-DEMO = (Worker(CPU, models.CHAT), Worker(BERT, models.EMBEDDING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +52,19 @@ class StackBuilder:
         self._environ |= {"HEADRACE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         self._ports = ports
 
-    def build(self, workers: Sequence[Worker] = DEMO) -> Stack:
-        """Raises ConfigError for a public port that is taken and ModelError for a model that cannot be served."""
-        store = models.open_store(self._settings.models or self._home / "models")
-        found = [_find(store, worker.model) for worker in workers]
+    def build(self, workers: Sequence[Worker]) -> Stack:
+        """Raises ConfigError for a public port that is taken."""
         port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
         web, without_web = self._web(port)
-        inference = self._workers(workers, [model.path for model in found])
+        inference = self._workers(workers)
         router = self._router(workers, inference)
         api = self._api(port, router)
-        sizes = zip(workers, (model.size for model in found), strict=True)
-        needs = (worker.engine.fixed_mib + worker.engine.weights * size / _MIB for worker, size in sizes)
+        needs = (worker.engine.fixed_mib + worker.engine.weights * worker.model.size / _MIB for worker in workers)
         return Stack(
             tiers=(() if web is None else (web,), (api,), (router,), inference),
             api=api.url,
             web="" if web is None else web.url,
-            chat_model=next((worker.model for worker in workers if worker.engine.chats), ""),
+            chat_model=next((worker.name for worker in workers if worker.engine.chats), ""),
             without_web=without_web,
             memory_mib=_SERVICES_MIB + int(sum(needs)),
         )
@@ -129,19 +99,20 @@ class StackBuilder:
     def _router(self, workers: Sequence[Worker], inference: Sequence[Program]) -> Program:
         command = ["router"]
         for worker, program in zip(workers, inference, strict=True):
-            command += ["--worker", f"{worker.model}={program.url},ops=http://{_LOOPBACK}:{program.ops_port}"]
+            command += ["--worker", f"{worker.name}={program.url},ops=http://{_LOOPBACK}:{program.ops_port}"]
         return self._service("router", "router", command, _LOOPBACK, self._ports.internal(8001), 9101)
 
-    def _workers(self, workers: Sequence[Worker], folders: Sequence[Path]) -> tuple[Program, ...]:
+    def _workers(self, workers: Sequence[Worker]) -> tuple[Program, ...]:
         programs = []
         seen: Counter[str] = Counter()
-        for worker, folder in zip(workers, folders, strict=True):
+        for worker in workers:
             kind = worker.engine.kind
             seen[kind] += 1
             name = f"{kind}-worker" if seen[kind] == 1 else f"{kind}-worker-{seen[kind]}"
-            command = ("worker", kind, "--model", str(folder), "--name", worker.model)
+            command = ("worker", kind, "--model", str(worker.model.path), "--name", worker.name)
             port = self._ports.internal(worker.engine.port)
-            programs.append(self._service(name, kind, command, _LOOPBACK, port, worker.engine.ops_port))
+            program = self._service(name, kind, command, _LOOPBACK, port, worker.engine.ops_port)
+            programs.append(replace(program, environment={**program.environment, **worker.variables}))
         return tuple(programs)
 
     def _service(
@@ -152,12 +123,6 @@ class StackBuilder:
         command = (sys.executable, "-m", "headrace", *arguments, *flags)
         drain = {f"HEADRACE_{section.upper()}_DRAIN_TIMEOUT": str(self._settings.drain_timeout)}
         return Program(name, command, self._environ | drain, ops_port, f"http://{_reachable(host)}:{port}")
-
-
-def _find(store: Store, name: str) -> Model:
-    if name in (models.CHAT, models.EMBEDDING) and not (store.directory / name).is_dir():
-        raise ModelError(f"the model {name} is not in {store.directory}; get it with: headrace models pull demo")
-    return store.find(name)
 
 
 def _reachable(host: str) -> str:

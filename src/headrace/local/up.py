@@ -20,6 +20,8 @@ from headrace.local.ports import Ports
 from headrace.local.runfile import RunFile
 from headrace.local.screen import Screen
 from headrace.local.stack import Stack, StackBuilder
+from headrace.local.workers import Machine, choose, offer
+from headrace.models import open_store
 
 
 def run(settings: UpSettings, config: Path | None = None) -> int:
@@ -30,14 +32,19 @@ def run(settings: UpSettings, config: Path | None = None) -> int:
     """
     began = time.monotonic()
     directory = home().absolute()
-    screen = Screen(Console())
+    console = Console()
+    screen = Screen(console)
+    machine = Machine.look()
+    if hint := offer(settings.workers, machine):
+        screen.say(f"headrace up: {hint}")
+    store = open_store(settings.models or directory / "models")
     run_file = RunFile(directory)
     with contextlib.ExitStack() as held:
         run_file.acquire(lambda: screen.say("Waiting for the children of an earlier run to end..."))
         held.callback(run_file.release)
         ports = held.enter_context(contextlib.closing(Ports()))
         builder = StackBuilder(settings, home=directory, config=config, environ=os.environ, ports=ports)
-        stack = builder.build()
+        stack = builder.build(choose(settings.workers, store, machine, console))
         _warn(stack, screen)
         key = first_key(load(ApiSettings, file=config), directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
         screen.say(welcome.key_line(key))
