@@ -24,9 +24,22 @@ export class Shelf {
       return false;
     }
   }
+
+  /** Removes everything of ours but what is named. */
+  clear(kept: readonly string[] = []): void {
+    try {
+      const storage = this.storage();
+      const names = Array.from({ length: storage.length }, (_, index) => storage.key(index) ?? "");
+      for (const name of names) {
+        if (name.startsWith(this.prefix) && !kept.includes(name.slice(this.prefix.length))) storage.removeItem(name);
+      }
+    } catch {
+      // a browser that refuses has nothing to remove
+    }
+  }
 }
 
-/** Ends with the tab: the key, what is typed, what was said. */
+/** Ends with the tab: the key, what is open. */
 export const tab = new Shelf(() => sessionStorage);
-/** Stays on the device: tastes. */
+/** Stays on the device: tastes, what is typed, a key that is to be remembered. */
 export const device = new Shelf(() => localStorage);

@@ -13,6 +13,8 @@ export class FakeServer {
   readonly requests: Request[] = [];
   models: Answer = () => Response.json({ data: [{ id: "small" }, { id: "vectors", modality: "embedding" }] });
   chat: Answer = () => stream(["Hel", "lo"]);
+  embeddings: Answer = () => error(404, "no embeddings");
+  rerank: Answer = () => error(404, "no reranker");
 
   constructor() {
     vi.stubGlobal("fetch", async (path: string, init: RequestInit = {}) => {
@@ -20,8 +22,12 @@ export class FakeServer {
       const body = typeof init.body === "string" ? (JSON.parse(init.body) as unknown) : null;
       const request = { path, key: headers["authorization"] ?? "", body };
       this.requests.push(request);
-      const answer = path === "/v1/models" ? this.models : this.chat;
-      return answer(request, init.signal ?? undefined);
+      const answers: Record<string, Answer> = {
+        "/v1/models": this.models,
+        "/v1/embeddings": this.embeddings,
+        "/v1/rerank": this.rerank,
+      };
+      return (answers[path] ?? this.chat)(request, init.signal ?? undefined);
     });
   }
 }
@@ -31,9 +37,13 @@ export function chunk(delta: object, finish: string | null = null): string {
 }
 
 /** A whole answer; `end` are the events after the words. */
-export function stream(words: string[], end: string[] = [chunk({}, "stop"), "[DONE]"]): Response {
+export function stream(
+  words: string[],
+  end: string[] = [chunk({}, "stop"), "[DONE]"],
+  headers: Record<string, string> = {},
+): Response {
   const lines = [chunk({ role: "assistant", content: "" }), ...words.map((content) => chunk({ content })), ...end];
-  return new Response(lines.map((line) => `data: ${line}\n\n`).join(""));
+  return new Response(lines.map((line) => `data: ${line}\n\n`).join(""), { headers });
 }
 
 /** An answer that says its words and then nothing more, until the signal fires. */

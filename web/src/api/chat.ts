@@ -1,10 +1,23 @@
-import { call, type Client } from "./client";
+import { type Answer, call, type Client } from "./client";
 import { errorMessage, failed } from "./failure";
 import { events } from "./sse";
+import { Thoughts } from "./thoughts";
+
+export type Part =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image_url"; readonly image_url: { readonly url: string } };
 
 export interface Turn {
   readonly role: "system" | "user" | "assistant";
-  readonly content: string;
+  readonly content: string | readonly Part[];
+}
+
+/** What a person may set; what is absent is left to the server. */
+export interface Parameters {
+  readonly temperature?: number;
+  readonly top_p?: number;
+  readonly max_tokens?: number;
+  readonly seed?: number;
 }
 
 export interface Usage {
@@ -12,37 +25,54 @@ export interface Usage {
   readonly completion: number;
 }
 
+export interface Question extends Parameters {
+  readonly model: string;
+  readonly messages: readonly Turn[];
+  /** The last turn is the beginning of the answer: write on. */
+  readonly resume?: boolean;
+}
+
 export type Piece =
+  | { readonly kind: "begun"; readonly queued: number | null; readonly worker: string }
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "reasoning"; readonly text: string }
   | { readonly kind: "finish"; readonly reason: string }
   | { readonly kind: "usage"; readonly usage: Usage };
 
+interface Delta {
+  content?: string | null;
+  reasoning_content?: string | null;
+  reasoning?: string | null;
+}
+
 interface Chunk {
-  choices?: { delta?: { content?: string | null; reasoning_content?: string | null }; finish_reason?: string | null }[];
+  choices?: { delta?: Delta; finish_reason?: string | null }[];
   usage?: { prompt_tokens: number; completion_tokens: number } | null;
 }
 
 /** The pieces of an answer as they come. Throws RequestFailed, or AbortError when the signal fires. */
-export async function* streamChat(
-  client: Client,
-  model: string,
-  messages: readonly Turn[],
-  signal: AbortSignal,
-): AsyncGenerator<Piece, void, void> {
-  const body = { model, messages, stream: true, stream_options: { include_usage: true } };
-  const response = await call(client, "/v1/chat/completions", { method: "POST", body, signal });
-  if (response.body === null) throw failed("interrupted");
+export async function* streamChat(client: Client, asked: Question, signal: AbortSignal): AsyncGenerator<Piece, void, void> {
+  const { resume = false, ...question } = asked;
+  const more = resume ? { continue_final_message: true, add_generation_prompt: false } : {};
+  const body = { ...question, ...more, stream: true, stream_options: { include_usage: true } };
+  const answer = await call(client, "/v1/chat/completions", { method: "POST", body, signal });
+  yield begun(answer);
+  if (answer.body === null) throw failed("interrupted");
+  const thoughts = new Thoughts(!resume);
   let finished = false;
   try {
-    for await (const { data } of events(response.body)) {
+    for await (const { data } of events(answer.body)) {
       if (data === "[DONE]") {
         finished = true; // the body is read to its end: to leave now would look like a person who went away
         continue;
       }
       for (const piece of piecesOf(data)) {
         finished ||= piece.kind === "finish";
-        yield piece;
+        if (piece.kind === "text") yield* thoughts.push(piece.text);
+        else {
+          if (piece.kind === "finish") yield* thoughts.end();
+          yield piece;
+        }
       }
     }
   } catch (error) {
@@ -50,6 +80,12 @@ export async function* streamChat(
     throw error instanceof TypeError && !signal.aborted ? failed("interrupted") : error;
   }
   if (!finished) throw failed("interrupted");
+}
+
+function begun({ headers }: Answer): Piece {
+  const queued = headers.get("x-headrace-queue-ms");
+  const worker = headers.get("x-headrace-worker") ?? "";
+  return { kind: "begun", queued: queued === null || queued === "" ? null : Number(queued), worker };
 }
 
 /** What one event says. Throws RequestFailed for an error event and for what is no JSON. */
@@ -63,10 +99,11 @@ export function piecesOf(data: string): Piece[] {
     throw failed("interrupted");
   }
   const pieces: Piece[] = [];
-  for (const choice of chunk.choices ?? []) {
-    if (choice.delta?.reasoning_content) pieces.push({ kind: "reasoning", text: choice.delta.reasoning_content });
-    if (choice.delta?.content) pieces.push({ kind: "text", text: choice.delta.content });
-    if (choice.finish_reason) pieces.push({ kind: "finish", reason: choice.finish_reason });
+  for (const { delta, finish_reason: reason } of chunk.choices ?? []) {
+    const thought = delta?.reasoning_content ?? delta?.reasoning;
+    if (thought) pieces.push({ kind: "reasoning", text: thought });
+    if (delta?.content) pieces.push({ kind: "text", text: delta.content });
+    if (reason) pieces.push({ kind: "finish", reason });
   }
   if (chunk.usage) {
     const { prompt_tokens: prompt, completion_tokens: completion } = chunk.usage;

@@ -1,24 +1,61 @@
-import type { Chat } from "../chat/chat";
-import type { Session } from "../chat/session";
+import { useEffect } from "preact/hooks";
+import { strings } from "../i18n";
+import { AppContext, type AppState } from "./app-context";
 import { Composer } from "./composer";
 import { Header } from "./header";
-import { KeyForm } from "./key-form";
+import { later } from "./later";
+import { Notes } from "./notes";
+import { SettingsDialog } from "./settings";
+import { listen } from "./shortcuts";
+import { ShortcutsDialog } from "./shortcuts-dialog";
+import { Sidebar } from "./sidebar";
+import { SignIn } from "./sign-in";
+import { SignOutDialog } from "./sign-out";
 import { Thread } from "./thread";
 
-export function App({ session, chat }: { session: Session; chat: Chat }) {
-  const signedIn = session.key.value !== "" && !session.checking.value && session.models.value !== null;
-  const returning = session.key.value !== "" && !session.checking.value && session.failure.value?.kind !== "key";
+const operate = later(async () => (await import("../operate/operate")).Operate);
+
+export function App({ state }: { state: AppState }) {
+  return (
+    <AppContext.Provider value={state}>
+      {state.session.key.value === "" ? <SignIn /> : <SignedIn state={state} />}
+      <Notes />
+    </AppContext.Provider>
+  );
+}
+
+function SignedIn({ state }: { state: AppState }) {
+  const { page, chat } = state;
+  useEffect(() => listen(state), [state]);
+  const dialog = page.dialog.value;
+  const close = (): void => void (page.dialog.value = null);
+  const Operate = page.route.value.view === "operate" ? operate.use() : null;
+  return (
+    <div class={page.sidebar.value ? "app with-sidebar" : "app"}>
+      <Sidebar />
+      {page.sidebar.value && <div class="veil" onClick={() => page.toggleSidebar(false)} />}
+      <div class="main">
+        <Header />
+        {page.route.value.view === "operate" ? (
+          <main class="scroller" aria-label={strings.value.operate}>
+            {Operate && <Operate />}
+          </main>
+        ) : (
+          <ChatView key={chat.current.value.id} />
+        )}
+      </div>
+      {dialog === "settings" && <SettingsDialog close={close} />}
+      {dialog === "shortcuts" && <ShortcutsDialog close={close} />}
+      {dialog === "sign-out" && <SignOutDialog close={close} />}
+    </div>
+  );
+}
+
+function ChatView() {
   return (
     <>
-      <Header session={session} chat={chat} />
-      {signedIn || returning ? (
-        <>
-          <Thread chat={chat} />
-          <Composer session={session} chat={chat} />
-        </>
-      ) : (
-        <KeyForm session={session} />
-      )}
+      <Thread />
+      <Composer />
     </>
   );
 }

@@ -1,58 +1,57 @@
-import type { Chat } from "../chat/chat";
-import type { Session } from "../chat/session";
-import { type Language, LANGUAGES, language, setLanguage, strings } from "../i18n";
-import { setTheme, THEMES, type Theme, theme } from "../theme";
+import { strings } from "../i18n";
+import { useApp } from "./app-context";
 import { Icon } from "./icon";
 import { ModelPicker } from "./model-picker";
-import { Select } from "./select";
 
-export function Header({ session, chat }: { session: Session; chat: Chat }) {
+export function Header() {
   const t = strings.value;
-  const themes = { auto: t.themeAuto, light: t.themeLight, dark: t.themeDark };
-  const signedIn = session.key.value !== "";
+  const { page, chat } = useApp();
+  const chatting = page.route.value.view === "chat";
+  const title = chat.current.value.head.value.title;
   return (
     <header class="header">
-      <h1 class="brand">
-        <Icon name="logo" />
-        <span>{t.appName}</span>
-      </h1>
-      {signedIn && <ModelPicker session={session} />}
-      <div class="tools">
-        {signedIn && chat.thread.value.length > 0 && (
-          <button type="button" class="tool" onClick={() => chat.clear()} title={t.newChat} aria-label={t.newChat}>
-            <Icon name="new" />
-          </button>
-        )}
-        <Select
-          icon="language"
-          label={t.language}
-          value={language.value}
-          options={Object.entries(LANGUAGES)}
-          choose={(chosen) => setLanguage(chosen as Language)}
-        />
-        <Select
-          icon="theme"
-          label={t.theme}
-          value={theme.value}
-          options={THEMES.map((name) => [name, themes[name]])}
-          choose={(chosen) => setTheme(chosen as Theme)}
-        />
-        {signedIn && (
+      <h1 class="hidden">{(chatting && title) || t.appName}</h1>
+      {!page.sidebar.value && (
+        <>
           <button
             type="button"
             class="tool"
-            onClick={() => {
-              chat.clear();
-              chat.type("");
-              session.signOut();
-            }}
-            title={t.signOut}
-            aria-label={t.signOut}
+            onClick={() => page.toggleSidebar()}
+            title={t.showSidebar}
+            aria-label={t.showSidebar}
           >
-            <Icon name="leave" />
+            <Icon name="sidebar" />
           </button>
-        )}
-      </div>
+          <a class="tool" href="#" onClick={() => page.focusComposer()} title={t.newChat} aria-label={t.newChat}>
+            <Icon name="new" />
+          </a>
+        </>
+      )}
+      {chatting ? (
+        <>
+          <ModelPicker />
+          <div class="tools">
+            <button
+              type="button"
+              class="tool"
+              onClick={() => (page.dialog.value = "settings")}
+              title={t.settings}
+              aria-label={t.settings}
+            >
+              <Icon name="settings" />
+            </button>
+          </div>
+        </>
+      ) : (
+        <>
+          <h2 class="header-title">{t.operate}</h2>
+          <div class="tools">
+            <a class="secondary" href="#">
+              {t.backToChat}
+            </a>
+          </div>
+        </>
+      )}
     </header>
   );
 }

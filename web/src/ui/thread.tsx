@@ -1,18 +1,26 @@
-import type { Chat } from "../chat/chat";
+import { useEffect } from "preact/hooks";
 import { strings } from "../i18n";
+import { useApp } from "./app-context";
+import { useBottom } from "./bottom";
+import { Frozen } from "./frozen";
 import { Icon } from "./icon";
 import { MessageView } from "./message";
-import { useBottom } from "./bottom";
 
-export function Thread({ chat }: { chat: Chat }) {
+export function Thread() {
   const t = strings.value;
-  const messages = chat.thread.value;
+  const { chat } = useApp();
+  const conversation = chat.current.value;
+  const messages = conversation.thread.value;
+  const below = conversation.below.value;
   const bottom = useBottom();
   const last = messages.at(-1);
-  const done = last?.role === "assistant" && !chat.busy.value && last.state !== "failed";
+  const askedAt = conversation.askedAt.value;
+  useEffect(() => {
+    if (askedAt > 0) bottom.follow(); // whoever asks wants to see the answer
+  }, [askedAt]);
   return (
-    <main class="thread" ref={bottom.scroller} onScroll={bottom.onScroll} tabIndex={0} aria-label={t.newChat}>
-      <div class="column" ref={bottom.content}>
+    <main class="scroller" ref={bottom.scroller} onScroll={bottom.onScroll} tabIndex={0} aria-label={t.thread}>
+      <div class="thread column" ref={bottom.content}>
         {messages.length === 0 && (
           <div class="empty">
             <Icon name="logo" />
@@ -20,23 +28,37 @@ export function Thread({ chat }: { chat: Chat }) {
             <p class="quiet">{t.emptyHint}</p>
           </div>
         )}
-        {messages.map((message) => (
-          <MessageView
-            key={message.id}
-            message={message}
-            retry={message === last ? () => void chat.retry(message.id) : undefined}
-          />
-        ))}
+        {messages.map((message) => {
+          const versions = below.get(message.parent) ?? [];
+          const isLast = message === last;
+          return (
+            <Frozen key={message.id} of={message} and={isLast ? -versions.length : versions.length}>
+              {() => <MessageView message={message} versions={versions} last={isLast} />}
+            </Frozen>
+          );
+        })}
+        {conversation.elsewhere.value && <p class="quiet">{t.elsewhere}</p>}
       </div>
       {!bottom.following.value && (
         <button type="button" class="to-newest" onClick={bottom.follow} aria-label={t.toNewest} title={t.toNewest}>
           <Icon name="down" />
         </button>
       )}
-      {/* A finished answer is announced; its words as they come would talk over each other. */}
-      <div class="hidden" role="status">
-        {done ? `${t.answered} ${last.text}` : ""}
-      </div>
+      <Announcer />
     </main>
+  );
+}
+
+/** Says an answer that has come to its end here; its words as they come would talk over each other. */
+function Announcer() {
+  const { chat } = useApp();
+  const conversation = chat.current.value;
+  const ended = conversation.ended.value;
+  const message = ended === null ? undefined : conversation.tree.value[ended];
+  const done = message !== undefined && message.state !== "failed" && !conversation.busy.value;
+  return (
+    <div class="hidden" role="status">
+      {done ? `${strings.value.answered} ${message.text}` : ""}
+    </div>
   );
 }

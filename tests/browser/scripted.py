@@ -1,0 +1,179 @@
+"""The page on the real Caddy, before an llm-api that says what a test wants: states that no small model reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from headrace.local import caddy
+from tests.e2e.patience import wait_until
+from tests.e2e.stack import free_port
+
+MODELS = [
+    {"id": "small", "context_length": 8192, "modality": "text", "headrace": {"status": "ready", "wait_ms": 0}},
+    {
+        "id": "seeing",
+        "context_length": 32768,
+        "modality": "text",
+        "input_modalities": ["text", "image"],
+        "headrace": {"status": "ready", "wait_ms": 0},
+    },
+    {"id": "late", "context_length": 8192, "modality": "text", "headrace": {"status": "loading", "wait_ms": 0}},
+]
+
+
+@dataclass
+class Reply:
+    """An answer of the chat: words with a pause after each, or an error."""
+
+    words: list[str] = field(default_factory=list)
+    pause: float = 0.0
+    reasoning: str = ""
+    status: int = 200
+    message: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    breaks: bool = False
+    """Ends with an error event, as where the stream's worker was lost."""
+    before: float = 0.0
+    """Seconds until the first byte."""
+
+
+class ScriptedApi:
+    """An llm-api that plays a part. ``chat`` decides what is answered."""
+
+    def __init__(self) -> None:
+        self.models: list[dict[str, Any]] = MODELS
+        self.chat: Callable[[dict[str, Any]], Reply] = lambda _: Reply(["Hello", " there", "."])
+        self.requests: list[dict[str, Any]] = []
+        self.keys: set[str] | None = None
+        """The keys that are good; None: all."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator[ScriptedApi]:
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805  ``self`` is the request's
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                if self.refused():
+                    return
+                self.answer(200, {"object": "list", "data": api.models})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if self.refused():
+                    return
+                api.requests.append(body)
+                reply = api.chat(body)
+                time.sleep(reply.before)
+                if reply.status != 200:
+                    self.answer(reply.status, {"error": {"message": reply.message}}, reply.headers)
+                else:
+                    self.stream(reply)
+
+            def refused(self) -> bool:
+                key = (self.headers["authorization"] or "").removeprefix("Bearer ")
+                if api.keys is None or key in api.keys:
+                    return False
+                self.answer(401, {"error": {"message": "This key is not known here."}})
+                return True
+
+            def answer(self, status: int, document: object, headers: Mapping[str, str] | None = None) -> None:
+                body = json.dumps(document).encode()
+                self.send_response(status)
+                for name, value in {"content-type": "application/json", **(headers or {})}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def stream(self, reply: Reply) -> None:
+                self.send_response(200)
+                for name, value in {"content-type": "text/event-stream", **reply.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("transfer-encoding", "chunked")
+                self.end_headers()
+                try:
+                    for event in _events(reply):
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+                        self.wfile.flush()
+                        time.sleep(reply.pause)
+                    self.wfile.write(b"0\r\n\r\n")
+                except OSError:
+                    self.close_connection = True  # the person pressed stop
+
+        return Handler
+
+
+def _events(reply: Reply) -> Iterator[bytes]:
+    def event(document: object) -> bytes:
+        return b"data: %b\n\n" % json.dumps(document).encode()
+
+    def chunk(delta: object, finish: str | None = None) -> bytes:
+        return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+    if reply.reasoning:
+        yield chunk({"reasoning_content": reply.reasoning})
+    for word in reply.words:
+        yield chunk({"content": word})
+    if reply.breaks:
+        yield event({"error": {"message": "The worker was lost in the middle of the answer.", "code": "stream_lost"}})
+        return
+    yield chunk({}, "stop")
+    yield event({"choices": [], "usage": {"prompt_tokens": 21, "completion_tokens": max(1, len(reply.words))}})
+    yield b"data: [DONE]\n\n"
+
+
+@contextmanager
+def served(api: ScriptedApi, state: Path, config: Mapping[str, object] | None = None, connect: str = "") -> Iterator[str]:
+    """The URL of the page; ``connect``: a further origin that it may talk to."""
+    binary, site = caddy.binary(), caddy.site()
+    assert binary is not None
+    assert site is not None
+    port = free_port()
+    environment = caddy.environment(
+        host="127.0.0.1", port=port, ops_port=free_port(), api=api.address, root=site, state=state / "caddy", grace=1
+    )
+    environment |= {"HEADRACE_WEB_CONFIG": json.dumps(config or {}), "HEADRACE_WEB_CONNECT": connect}
+    with (state / "caddy.log").open("ab") as log:
+        process = subprocess.Popen(caddy.command(binary), env={**os.environ, **environment}, stdout=log, stderr=log)
+    try:
+        wait_until("Caddy listens", lambda: _listens(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

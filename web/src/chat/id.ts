@@ -1,0 +1,4 @@
+/** 96 random bits. Not `crypto.randomUUID`: that one exists only on HTTPS and localhost. */
+export function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
