@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -152,7 +153,9 @@ def _events(reply: Reply) -> Iterator[bytes]:
 
 
 @contextmanager
-def served(api: ScriptedApi, state: Path, config: Mapping[str, object] | None = None, connect: str = "") -> Iterator[str]:
+def served(
+    api: ScriptedApi, state: Path, config: Mapping[str, object] | None = None, connect: str = ""
+) -> Iterator[str]:
     """The URL of the page; ``connect``: a further origin that it may talk to."""
     binary, site = caddy.binary(), caddy.site()
     assert binary is not None
@@ -173,7 +176,5 @@ def served(api: ScriptedApi, state: Path, config: Mapping[str, object] | None = 
 
 
 def _listens(port: int) -> bool:
-    import socket  # noqa: PLC0415
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -17,6 +17,7 @@ export function useBottom(): Bottom {
   const scroller = useRef<HTMLElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const following = useSignal(true);
+  const before = useRef(0);
 
   function follow(): void {
     following.value = true;
@@ -25,7 +26,11 @@ export function useBottom(): Bottom {
 
   function onScroll(): void {
     const box = scroller.current;
-    if (box) following.value = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+    if (!box) return;
+    // Only a way up is the person's: below, the text may have grown since we went there.
+    if (box.scrollHeight - box.scrollTop - box.clientHeight < NEAR) following.value = true;
+    else if (box.scrollTop < before.current) following.value = false;
+    before.current = box.scrollTop;
   }
 
   useEffect(() => {
