@@ -262,6 +262,7 @@ class UpSettings(Settings):
     )
     port: Port = Field(8000, description="Port of llm-api.")
     web: bool = Field(True, description="Whether to serve the page.")
+    open: bool = Field(True, description="Whether to open the page in a browser, where there is a desktop.")
     web_port: Port = Field(8080, description="Port of llm-web: the page, and llm-api behind it.")
     models: Path | None = Field(None, description="Folder of the models; empty: models under HEADRACE_HOME.")
     workers: list[UpWorker] = Field(

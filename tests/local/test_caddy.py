@@ -150,6 +150,18 @@ async def test_only_the_api_paths_go_to_llm_api(site: Path) -> None:
     assert upstream.seen == paths
 
 
+async def test_links_are_taken_for_this_machine_only(site: Path) -> None:
+    async with Upstream().running() as upstream:
+        desk = {"HEADRACE_WEB_SIGN_IN": f"127.0.0.1:{upstream.port}"}
+        async with serving(site, "127.0.0.1:1", **desk) as web:
+            assert (await web.get("/sign-in")).body == b"hi"
+            reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+            writer.write(b"GET /sign-in HTTP/1.1\r\nhost: rebound.example\r\n\r\n")
+            assert b" 404 " in await reader.readline()
+            writer.close()
+    assert upstream.seen == ["/sign-in"]
+
+
 async def test_without_the_api_there_is_only_the_page(site: Path) -> None:
     async with (
         Upstream().running() as upstream,

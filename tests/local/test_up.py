@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_a_home_in_use_is_refused(home: Path) -> None:
     with pytest.raises(ConfigError, match="already runs"):
         up.run(settings())
     owner.release()
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "opens"),
+    [
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True, True),
+        ({"DISPLAY": ":0"}, False, False),
+        ({"DISPLAY": ":0", "SSH_CONNECTION": "1"}, True, False),
+        ({"DISPLAY": ":0", "CI": "true"}, True, False),
+        ({}, True, sys.platform == "darwin"),
+    ],
+)
+def test_the_page_opens_only_where_the_person_sits(environ: dict[str, str], terminal: bool, opens: bool) -> None:
+    assert up.has_desktop(environ, terminal) is opens
 
 
 def test_children_that_cannot_start_are_shown(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -41,12 +41,20 @@ def test_the_line_to_try_is_one_for_a_shell(key: FirstKey, bearer: str) -> None:
 
 
 def test_all_addresses_are_told() -> None:
-    text = welcome.ready(STACK, EARLIER, 3.25, Path("/home/logs"))
-    for words in ("(3.2 s)", "http://127.0.0.1:8080\n", "http://127.0.0.1:8000/v1\n", "/home/logs", "in HEADRACE_KEY:"):
+    link = "http://127.0.0.1:8080/#sign-in=token"
+    text = welcome.ready(STACK, EARLIER, link, 3.25, Path("/home/logs"))
+    for words in (
+        f" {link}  (signed in; once, within 15 minutes)\n",
+        "(3.2 s)",
+        "http://127.0.0.1:8080\n",
+        "http://127.0.0.1:8000/v1\n",
+        "/home/logs",
+        "in HEADRACE_KEY:",
+    ):
         assert words in text
 
 
 def test_what_does_not_run_is_not_told() -> None:
-    text = welcome.ready(Stack((), "http://127.0.0.1:8000", "", "", "", 0), MADE, 1.0, Path("logs"))
+    text = welcome.ready(Stack((), "http://127.0.0.1:8000", "", "", "", 0), MADE, "", 1.0, Path("logs"))
     assert "Page" not in text
     assert "curl" not in text

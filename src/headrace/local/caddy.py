@@ -31,11 +31,12 @@ def command(caddy: str) -> tuple[str, ...]:
 
 
 def environment(
-    *, host: str, port: int, ops_port: int, api: str, root: Path, state: Path, grace: float
+    *, host: str, port: int, ops_port: int, api: str, root: Path, state: Path, grace: float, sign_in_port: int = 1
 ) -> dict[str, str]:
     """What the Caddyfile asks for.
 
-    ``api``: host:port of llm-api; ``state``: folder for Caddy's own files; ``grace``: seconds for running requests.
+    ``api``: host:port of llm-api; ``state``: folder for Caddy's own files; ``grace``: seconds for running requests;
+    ``sign_in_port``: where one-time links are taken, on loopback.
     """
     return {
         "HEADRACE_WEB_HOST": host,
@@ -46,6 +47,7 @@ def environment(
         "HEADRACE_WEB_CONFIG": json.dumps({"version": __version__}),
         "HEADRACE_WEB_ROUTES": "page_and_api",
         "HEADRACE_WEB_API": api,
+        "HEADRACE_WEB_SIGN_IN": f"127.0.0.1:{sign_in_port}",
         "HEADRACE_WEB_GRACE": f"{grace:g}s",
         "HEADRACE_WEB_ACCESS_LOG": "discard",
         "XDG_CONFIG_HOME": str(state),

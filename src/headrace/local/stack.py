@@ -36,6 +36,8 @@ class Stack:
     """Why llm-web does not run, and what to do; empty if it runs or is not wanted."""
     memory_mib: int
     """About what all of it takes."""
+    sign_in_port: int = 0
+    """Where one-time links are to be taken; 0 without llm-web."""
 
 
 class StackBuilder:
@@ -55,7 +57,8 @@ class StackBuilder:
     def build(self, workers: Sequence[Worker]) -> Stack:
         """Raises ConfigError for a public port that is taken."""
         port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
-        web, without_web = self._web(port)
+        sign_in_port = self._ports.internal(0)
+        web, without_web = self._web(port, sign_in_port)
         inference = self._workers(workers)
         router = self._router(workers, inference)
         api = self._api(port, router)
@@ -66,10 +69,11 @@ class StackBuilder:
             web="" if web is None else web.url,
             chat_model=next((worker.name for worker in workers if worker.engine.chats), ""),
             without_web=without_web,
+            sign_in_port=0 if web is None else sign_in_port,
             memory_mib=_SERVICES_MIB + int(sum(needs)),
         )
 
-    def _web(self, api_port: int) -> tuple[Program | None, str]:
+    def _web(self, api_port: int, sign_in_port: int) -> tuple[Program | None, str]:
         settings = self._settings
         if not settings.web:
             return None, ""
@@ -88,6 +92,7 @@ class StackBuilder:
             root=site,
             state=self._home / "caddy",
             grace=settings.drain_timeout,
+            sign_in_port=sign_in_port,
         )
         url = f"http://{_reachable(settings.host)}:{port}"
         return Program("llm-web", caddy.command(binary), self._environ | environment, ops_port, url), ""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
+import webbrowser
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +22,7 @@ from headrace.local.platform import Platform
 from headrace.local.ports import Ports
 from headrace.local.runfile import RunFile
 from headrace.local.screen import Screen
+from headrace.local.sign_in import SignIn, mint
 from headrace.local.stack import Stack, StackBuilder
 from headrace.local.workers import Machine, choose, offer
 from headrace.models import open_store
@@ -46,7 +50,8 @@ def run(settings: UpSettings, config: Path | None = None) -> int:
         builder = StackBuilder(settings, home=directory, config=config, environ=os.environ, ports=ports)
         stack = builder.build(choose(settings.workers, store, machine, console))
         _warn(stack, screen)
-        key = first_key(load(ApiSettings, file=config), directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
+        api = load(ApiSettings, file=config)
+        key = first_key(api, directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
         screen.say(welcome.key_line(key))
         guard = held.enter_context(contextlib.closing(Guard(keep_open=(run_file.lock,))))
         platform = Platform(
@@ -58,10 +63,28 @@ def run(settings: UpSettings, config: Path | None = None) -> int:
             drain_timeout=settings.drain_timeout,
         )
 
-        def ready() -> None:
-            screen.say(welcome.ready(stack, key, time.monotonic() - began, directory / "logs"))
+        sign_in = SignIn(lambda: mint(api, directory))
 
-        return 0 if asyncio.run(platform.run(ready)) else 1
+        def ready() -> None:
+            link = sign_in.link(stack.web) if stack.web else ""
+            screen.say(welcome.ready(stack, key, link, time.monotonic() - began, directory / "logs"))
+            if link and settings.open and has_desktop(os.environ, sys.stdout.isatty()):
+                webbrowser.open(link)
+
+        async def serve() -> bool:
+            if not stack.web:
+                return await platform.run(ready)
+            async with sign_in.serving(stack.sign_in_port):
+                return await platform.run(ready)
+
+        return 0 if asyncio.run(serve()) else 1
+
+
+def has_desktop(environ: Mapping[str, str], terminal: bool) -> bool:
+    """Whether a browser would open where the person sits; elsewhere it might open in the terminal, or far away."""
+    if not terminal or "SSH_CONNECTION" in environ or "CI" in environ:
+        return False
+    return sys.platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
 def _warn(stack: Stack, screen: Screen) -> None:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from headrace.local.keys import FirstKey, Origin
+from headrace.local.sign_in import LASTS
 from headrace.local.stack import Stack
 
 
@@ -22,9 +23,10 @@ def key_line(key: FirstKey) -> str:
             return "Your API key was shown when it was made. Another one: headrace keys create"
 
 
-def ready(stack: Stack, key: FirstKey, seconds: float, logs: Path) -> str:
-    """``seconds`` is how long the start took."""
+def ready(stack: Stack, key: FirstKey, link: str, seconds: float, logs: Path) -> str:
+    """``link`` opens the page signed in; ``seconds`` is how long the start took."""
     rows = [("Page", stack.web)] if stack.web else []
+    rows += [("", f"{link}  (signed in; once, within {LASTS / 60:.0f} minutes)")] if link else []
     rows += [("API", f"{stack.api}/v1"), ("Logs", str(logs))]
     lines = [f"Headrace is ready ({seconds:.1f} s)."]
     lines += [f"  {name:<5} {value}" for name, value in rows]
