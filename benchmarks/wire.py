@@ -24,7 +24,7 @@ from headrace.wire.connection import ServerConnection
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.message import Request
 from headrace.wire.relay import Relay
-from headrace.wire.response import ChunkedDecoder, ResponseHead
+from headrace.wire.response import ChunkedDecoder, FieldLines, ResponseHead
 from headrace.wire.routes import Routes
 from headrace.wire.server import Server
 from headrace.wire.upstream import Connection
@@ -101,7 +101,7 @@ async def operations(transport: CountingTransport) -> list[Operation]:
     changed = _stream(transport, lambda events: events[:-1] + b"\n")
     chunk, half = framed(EVENT), len(EVENT) // 2
     halves = framed(EVENT[:half]), framed(EVENT[half:])
-    decoder = ChunkedDecoder()
+    decoder, lines = ChunkedDecoder(), FieldLines()
     exchange = _exchange(transport)
 
     def pass_halves() -> None:
@@ -112,7 +112,7 @@ async def operations(transport: CountingTransport) -> list[Operation]:
         Operation(REFERENCE, _reference),
         await _requests(transport),
         Operation("answer's head, four headers, small body", lambda: _answer(exchange)),
-        Operation("upstream's head read", lambda: _ignore(ResponseHead(HEAD[:-4]))),
+        Operation("upstream's head read", lambda: _ignore(ResponseHead(HEAD[:-4], lines))),
         Operation("chunk taken apart", lambda: _ignore(decoder.feed(chunk))),
         Operation("chunk passed on: one read is one event", lambda: stream.data_received(chunk)),
         Operation("chunk passed on: four events in one read", lambda: joined.data_received(chunk * 4), count=4),

@@ -44,7 +44,7 @@ class Carrier:
         self.relay = Relay(exchange, lambda head: EVENT_STREAM, self._on_events, whole=self._whole)
         connection = await self.origin.connect()
         try:
-            answer = await self.relay.run(connection, REQUEST)
+            answer = await self.relay.begin(connection, REQUEST)
         except WireError as error:
             failure = BadGateway(str(error))
             if not exchange.started:
@@ -52,6 +52,7 @@ class Carrier:
             end_broken(exchange, failure)
             return
         finally:
+            self.relay.end()
             self.origin.close()
         if answer is None:
             exchange.finish()

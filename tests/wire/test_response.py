@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ProtocolError
-from headrace.wire.response import ChunkedDecoder, ResponseHead
+from headrace.wire.response import ChunkedDecoder, FieldLines, ResponseHead
 
 
 def head(*fields: str, line: str = "HTTP/1.1 200 OK") -> ResponseHead:
-    return ResponseHead("\r\n".join((line, *fields)).encode())
+    return ResponseHead("\r\n".join((line, *fields)).encode(), FieldLines())
 
 
 def test_fields_are_found_whatever_their_case() -> None:

@@ -34,6 +34,8 @@ class _Model:
     tokens: float
     output: float
     """Tokens of a sequence, on average."""
+    ratio: float
+    """Bytes per token."""
     pace: float = 0.0
     """Tokens of a sequence in a second, on average; 0 where nothing was generated yet."""
 
@@ -49,17 +51,21 @@ class Estimator:
 
     def bytes_per_token(self, model: str) -> float:
         known = self._models.get(model)
-        return self._initial if known is None else min(max(known.bytes / known.tokens, _LEAST), _MOST)
+        return self._initial if known is None else known.ratio
 
     def estimate(
         self, model: str, size: int, media: int = 0, sequences: int = 1, output_cap: int | None = None
     ) -> Cost:
         """``size`` is the prompt's bytes; ``sequences`` is 0 where nothing is generated; ``output_cap`` is for each."""
-        prompt = math.ceil(size / self.bytes_per_token(model)) + media * _MEDIUM
+        known = self._models.get(model)
+        if known is None:
+            ratio, expected = self._initial, self._output
+        else:
+            ratio, expected = known.ratio, known.output
+        prompt = math.ceil(size / ratio) + media * _MEDIUM
         if not sequences:
             return Cost(prompt, 0)
-        known = self._models.get(model)
-        output = math.ceil(self._output if known is None else known.output)
+        output = math.ceil(expected)
         return Cost(prompt, sequences * (output if output_cap is None else min(output, output_cap)))
 
     def produced(self, model: str, seconds: float, *, sequences: int, output_cap: int | None = None) -> int:
@@ -92,6 +98,8 @@ class Estimator:
         fade = 1 - 1 / _MEMORY
         known.bytes = known.bytes * fade + size
         known.tokens = known.tokens * fade + prompt_tokens
+        ratio = known.bytes / known.tokens
+        known.ratio = ratio if _LEAST <= ratio <= _MOST else min(max(ratio, _LEAST), _MOST)
         if sequences > 0:
             output = output_tokens / sequences
             known.output += (output - known.output) / _MEMORY
@@ -102,5 +110,7 @@ class Estimator:
         if len(self._models) >= self._limit:
             del self._models[next(iter(self._models))]
         # The first guess weighs as much as one short prompt: a real request soon outvotes it.
-        self._models[model] = known = _Model(bytes=self._initial * 64, tokens=64.0, output=self._output)
+        self._models[model] = known = _Model(
+            bytes=self._initial * 64, tokens=64.0, output=self._output, ratio=self._initial
+        )
         return known

@@ -114,12 +114,13 @@ class Forwarder:
             connection = router.origin.take() or await _connect(router, record)
             request = b"%b%b\r\n%b" % (shipment.head, router.origin.host_line, shipment.body)
             try:
-                answer = await relay.run(connection, request)
+                answer = await relay.begin(connection, request)
             except ConnectionLost as lost:
                 if not lost.stale:
                     raise
-                answer = await relay.run(await _connect(router, record), request)
+                answer = await relay.begin(await _connect(router, record), request)
         finally:
+            relay.end()
             self.watch.discard(relay)
             shipment.usage, shipment.events = meter.usage, meter.events
             if relay.stalled:

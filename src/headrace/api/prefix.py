@@ -22,6 +22,7 @@ digits each, not separated, so at most 4 KiB. Replicas and versions agree on it:
 from __future__ import annotations
 
 from array import array
+from binascii import hexlify
 from itertools import accumulate, pairwise
 from sys import byteorder
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ def header(salt: str, adapter: str, data: bytes) -> bytes:
             break
         digest = xxh3_64_digest(digest + data[start:end])
         digests.append(digest)
-    return b"".join(digests).hex().encode()
+    return hexlify(b"".join(digests))
 
 
 def _chat(request: ChatRequest) -> PromptText:

@@ -130,6 +130,7 @@ class Delivery:
             self._after_no(journey, worker, error)
             return False
         finally:
+            relay.end()
             self.watch.discard(relay)
             worker.attempts.discard(relay)
             queue.release(worker, ticket, finished=answered)
@@ -150,14 +151,14 @@ class Delivery:
             journey.queued += time.monotonic() - began
 
     async def _ask(self, journey: Journey, relay: Relay, body: bytes) -> Answer | None:
-        """Send ``body`` to the journey's worker. As ``Relay.run``."""
+        """Send ``body`` to the journey's worker. As ``Relay.begin``."""
         worker = journey.worker
         assert worker is not None
         connection = worker.origin.take() or await worker.origin.connect()
         journey.working = True
         request = self._head(journey, worker, len(body)) + body
         try:
-            return await relay.run(connection, request)
+            return await relay.begin(connection, request)
         except ConnectionLost as lost:
             if not lost.stale:
                 raise
@@ -173,7 +174,7 @@ class Delivery:
             connection = await worker.origin.connect()
         except ConnectError as error:
             raise ConnectionLost(str(error)) from None
-        return await relay.run(connection, request)
+        return await relay.begin(connection, request)
 
     def _head(self, journey: Journey, worker: Worker, length: int) -> bytes:
         """The request line and headers for the worker: nothing of ours but the id, and the secret."""

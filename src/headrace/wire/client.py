@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, ConnectError, ConnectionLost, ProtocolError, UpstreamTimeout, WireError
 from headrace.wire.limits import ClientLimits
-from headrace.wire.response import Answer, ResponseHead
+from headrace.wire.response import Answer, FieldLines, ResponseHead
 from headrace.wire.upstream import Connection
 
 
@@ -22,6 +22,7 @@ class Origin:
         self.host, self.port, netloc = _split(url)
         self.name = f"{self.host}:{self.port}" if unix_path is None else unix_path
         self.host_line = b"host: %b\r\n" % netloc.encode()
+        self.lines = FieldLines()
         self._unix_path = unix_path
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()

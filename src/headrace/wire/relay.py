@@ -77,30 +77,30 @@ class Relay(Struct, eq=False):
     """Of an event that is not complete."""
     _last_payload: bytes = b""
 
-    async def run(self, connection: Connection, request: bytes) -> Answer | None:
-        """Send ``request`` and carry the answer.
+    def begin(self, connection: Connection, request: bytes) -> Handoff[Answer | None]:
+        """Send ``request``; the answer is to be awaited, and ``end`` called whatever comes of it.
 
-        Returns the answer if it was held and nothing was sent, None if it went to the client completely (``finish`` is
-        left to the caller). Raises WireError if it did not arrive completely. Cancelling drops the connection, so that
-        the peer stops working.
+        The answer is None if it went to the client completely (``finish`` is left to the caller); it is there if it was
+        held and nothing was sent. Raises WireError, here or there, if it does not arrive completely.
         """
+        exchange = self.exchange
         self._connection = connection
         self._over = False
-        self.exchange.on_writable = self._on_writable
-        self._done = done = self.exchange.handoff
-        try:
-            connection.send(request, self)
-            if self.joined and not self.exchange.writable:
-                self._on_writable(False)
-            answer: Answer | None = await done
-            return answer
-        finally:
-            self._over = True
-            self.exchange.on_writable = None
-            if self.paused:
-                self.stalled += time.monotonic() - self._paused_at
-            if self._connection is not None:
-                connection.abort()
+        self._done = exchange.handoff
+        exchange.on_writable = self._on_writable
+        connection.send(request, self)
+        if self.joined and not exchange.writable:
+            self._on_writable(False)
+        return self._done
+
+    def end(self) -> None:
+        """Nothing more is wanted: where the answer is not complete, the connection is dropped and the peer stops."""
+        self._over = True
+        self.exchange.on_writable = None
+        if self.paused:
+            self.stalled += time.monotonic() - self._paused_at
+        if self._connection is not None:
+            self._connection.abort()
 
     def fail(self, error: WireError) -> None:
         """End the attempt: nothing more is taken from the peer, so that nothing more goes to the client."""

@@ -5,13 +5,38 @@ The peer is a worker or a router that we run; what would make its framing ambigu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from headrace.errors import ProtocolError
 
 _MAX_CHUNK_LINE = 32
+_MAX_KNOWN_LINE = 128
+_KNOWN_LINES = 512
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _BODILESS = frozenset((204, 304))
+
+
+class FieldLines:
+    """Header lines that were taken apart before: an upstream sends nearly the same ones with every answer."""
+
+    __slots__ = ("_known", "find")
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self.find: Callable[[bytes], tuple[bytes, bytes] | None] = self._known.get
+        """Name, in lower case, and value of a known line."""
+
+    def split(self, line: bytes) -> tuple[bytes, bytes]:
+        """Of any line; it is known from now on."""
+        name, _, value = line.partition(b":")
+        field = (name.lower(), value.strip())
+        if len(line) <= _MAX_KNOWN_LINE:
+            if len(self._known) >= _KNOWN_LINES:
+                self._known.clear()
+            self._known[line] = field
+        return field
 
 
 class ResponseHead:
@@ -19,17 +44,16 @@ class ResponseHead:
 
     __slots__ = ("chunked", "event_stream", "fields", "keep_alive", "length", "status")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, known: FieldLines) -> None:
         """``raw`` is everything up to the empty line, without it. Raises ProtocolError."""
-        status_line, *lines = raw.split(b"\r\n")
-        if status_line[:7] != b"HTTP/1." or status_line[8:9] != b" " or not status_line[9:12].isdigit():
-            raise ProtocolError("the peer does not speak HTTP/1.1")
-        self.status = int(status_line[9:12])
+        lines = raw.split(b"\r\n")
+        self.status, http11 = (200, True) if lines[0] == b"HTTP/1.1 200 OK" else _status(lines[0])
+        del lines[0]
         fields: dict[bytes, bytes] = {}
         self.fields = fields
+        find = known.find
         for line in lines:
-            name, _, value = line.partition(b":")
-            name, value = name.lower(), value.strip()
+            name, value = find(line) or known.split(line)
             if name in fields and name in _FRAMING and fields[name] != value:
                 raise ProtocolError("the peer's framing is ambiguous")
             fields[name] = value
@@ -43,7 +67,6 @@ class ResponseHead:
         if self.status in _BODILESS:
             self.length = 0
         self.event_stream = fields.get(b"content-type", b"")[:17] == b"text/event-stream"
-        http11 = status_line[7:8] == b"1"
         connection = fields.get(b"connection")
         if connection is None:
             self.keep_alive = http11
@@ -53,6 +76,13 @@ class ResponseHead:
     def header(self, name: bytes) -> bytes:
         """The field's value; empty if the field is not there."""
         return self.fields.get(name, b"")
+
+
+def _status(line: bytes) -> tuple[int, bool]:
+    """The status, and whether the peer speaks HTTP/1.1."""
+    if line[:7] != b"HTTP/1." or line[8:9] != b" " or not line[9:12].isdigit():
+        raise ProtocolError("the peer does not speak HTTP/1.1")
+    return int(line[9:12]), line[7:8] == b"1"
 
 
 class Answer(Struct, eq=False, gc=False):

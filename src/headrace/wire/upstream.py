@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 self._buffer = data
                 return
-            head = ResponseHead(data[:end])
+            head = ResponseHead(data[:end], self._origin.lines)
             status, data = head.status, data[end + 4 :]
             if status < 100 or status == 101:
                 raise ProtocolError(f"{self._origin.name} answered with status {status}")
