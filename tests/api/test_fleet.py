@@ -156,3 +156,16 @@ async def test_routers_come_and_go_with_their_addresses(start_router: StartRoute
     await fleet._look()
     assert gone in fleet.routers  # with its connections
     fleet.close()
+
+
+async def test_popular_beginning_does_not_overload_its_router(
+    start_fleet: StartFleet, start_router: StartRouter
+) -> None:
+    fleet = await start_fleet(*[await start_router("m") for _ in range(3)])
+    home, second, third = fleet.order("m", b"0" * 16)
+    held = [await home.origin.connect() for _ in range(8)]
+    assert fleet.order("m", b"0" * 16)[0] is second
+    held += [await router.origin.connect() for router in (second, third) for _ in range(8)]
+    assert fleet.order("m", b"0" * 16) == [home, second, third]
+    for connection in held:
+        connection.abort()

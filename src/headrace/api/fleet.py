@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _STARTED = int(time.time())
+_BOUND, _SLACK = 1.25, 8.0
+"""A router gets at most so many times its fair share of our requests; so few are no load for any."""
 
 
 class WorkerView(msgspec.Struct):
@@ -118,14 +120,17 @@ class Fleet:
     def order(self, pool: str, prefix: bytes) -> list[Router]:
         """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge.
 
-        A prompt too short to have a prefix can go to any of them.
+        Loads are bounded (Mirrokni et al., 2018): a router with too many of our requests comes last, so that one popular
+        beginning does not overload it. A prompt too short to have a prefix can go to any of them.
         """
         if len(self.routers) == 1:
             return self.routers
         self._turn += 1
         key = pool.encode() + prefix[:16] if prefix else b"%d" % self._turn
         routers = [router for router in self.routers if router.reachable] or self.routers
-        return sorted(routers, key=lambda router: xxh3_64_intdigest(key, router.seed), reverse=True)
+        ranked = sorted(routers, key=lambda router: xxh3_64_intdigest(key, router.seed), reverse=True)
+        bound = max(_SLACK, _BOUND * (sum(router.origin.busy for router in routers) + 1) / len(routers))
+        return sorted(ranked, key=lambda router: router.origin.busy >= bound)
 
     async def _look(self) -> None:
         self._follow(await self._addresses.look())

@@ -33,6 +33,11 @@ class Origin:
         """Connections, idle ones included."""
         return len(self._all)
 
+    @property
+    def busy(self) -> int:
+        """Connections that carry a request."""
+        return len(self._all) - len(self._idle)
+
     def take(self) -> Connection | None:
         """An idle connection, the one used last first; None if there is none."""
         return self._idle.pop() if self._idle else None
