@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +209,57 @@ async def test_query_and_path_reach_the_worker_unchanged(start_router: StartRout
     await peer.send(request(path="/v1/a%2Fb?c=%20d"))
     await peer.reply()
     assert worker.requests[0].path == "/v1/a%2Fb?c=%20d"
+
+
+async def test_expected_cache_hits_stand_beside_the_engines_own(
+    start_router: StartRouter, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    worker.load.update(prompt_tokens=1000, cached_tokens=500)
+    router = await start_router(worker)
+    names = ("prompt_tokens", "expected_cached_tokens", "engine_prompt_tokens", "engine_cached_tokens")
+
+    def told() -> list[float]:
+        return [router.metric(f"llm_router_{name}_total", "m") for name in names]
+
+    assert told() == [0, 0, 0, 0]  # what the engine did before is not ours
+    for _ in range(2):
+        await (await router.send(x_headrace_cost="100,1", x_headrace_prefix="0" * 16)).reply()
+    worker.load.update(prompt_tokens=1200, cached_tokens=580)
+    await wait_for(lambda: router.worker(worker).load.prompt_tokens == 1200, "the load")
+    assert told() == [200, 100, 200, 80]
+    worker.load.update(prompt_tokens=50, cached_tokens=10, epoch="2")
+    await wait_for(lambda: router.worker(worker).load.epoch == "2", "the new process")
+    assert told() == [200, 100, 250, 90]
+
+
+async def test_decisions_are_explained(start_router: StartRouter, start_worker: StartWorker) -> None:
+    workers = [await start_worker() for _ in range(2)]
+    router = await start_router(*workers)
+    for number in range(3):
+        await (await router.send(x_request_id=f"id{number}")).reply()
+    page = router.service.debug("decisions")
+    assert page is not None
+    decisions = json.loads(page)
+    assert [decision["request_id"] for decision in decisions] == ["id2", "id1", "id0"]
+    assert decisions[0]["profile"] == "latency"
+    assert {candidate["worker"] for candidate in decisions[0]["candidates"]} == {worker.name for worker in workers}
+    assert all(candidate["scores"]["latency"] > 0 for candidate in decisions[0]["candidates"])
+    assert router.metric("llm_router_decisions_total", "m", "load") == 3
+
+
+async def test_decisions_are_logged(start_router: StartRouter, start_worker: StartWorker, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    router = await start_router(await start_worker(), decision_log=path)
+    await (await router.send()).reply()
+    await router.service.close()
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["choice", "first_byte"]
+
+
+async def test_decision_log_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
+    settings = load(
+        RouterSettings, flags={"workers": ["m=http://a"], "decision_log": tmp_path / "no" / "log"}, env=False
+    )
+    with pytest.raises(ConfigError, match="decision_log"):
+        RouterService(settings)

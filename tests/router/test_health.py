@@ -56,7 +56,7 @@ async def test_nonsense_is_forgiven_twice(start_router: StartRouter, start_worke
     router = await start_router(worker, poll_interval=1000)
     await wait_for(lambda: len(worker.ops.calls) >= 2, "the look at the start")
     known = router.worker(worker)
-    watched = Watch(known, 1000, HopSecret(""), router.service.roster.looked)
+    watched = Watch(known, lambda: 1000.0, HopSecret(""), router.service.roster.looked)
     for state in (State.READY, State.READY, State.DOWN):
         worker.ops.script = [answer(200, b"ok"), answer(200, b"not json")]
         await watched.look()

@@ -120,8 +120,8 @@ class Fleet:
     def order(self, pool: str, prefix: bytes) -> list[Router]:
         """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge.
 
-        Loads are bounded (Mirrokni et al., 2018): a router with too many of our requests comes last, so that one popular
-        beginning does not overload it. A prompt too short to have a prefix can go to any of them.
+        Loads are bounded (Mirrokni et al., 2018): a router with too many of our requests comes last, so that one
+        popular beginning does not overload it. A prompt too short to have a prefix can go to any of them.
         """
         if len(self.routers) == 1:
             return self.routers

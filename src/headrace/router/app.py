@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 1.0
 _FIRST_LOOK = 5.0
+_MOST_LOOKS = 200
+"""At workers, each second."""
 
 
 def serve(settings: RouterSettings) -> None:
@@ -132,8 +134,12 @@ class RouterService:
         return sorted(views, key=lambda view: view.seconds_ago)
 
     async def _watch(self, worker: Worker) -> None:
-        watch = Watch(worker, self._settings.poll_interval, self._secret, self.roster.looked)
+        watch = Watch(worker, self._interval, self._secret, self.roster.looked)
         await watch.run()
+
+    def _interval(self) -> float:
+        """Between two looks at a worker: longer where there are hundreds, so that looking takes no more than it may."""
+        return max(self._settings.poll_interval, len(self.roster) / _MOST_LOOKS)
 
     async def _see_all(self) -> None:
         """Wait, a little, until each worker was looked at: the first requests should know the whole fleet."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from headrace.router.flow.bands import BANDS
 from headrace.router.flow.queue import PoolQueue
 from headrace.router.resume.replay import ReplayMemory
-from headrace.router.worker import State, Worker
+from headrace.router.worker import Load, State, Worker
 from headrace.telemetry.metrics import TTFT_BUCKETS, WAIT_BUCKETS, Histogram, Registry
 
 
@@ -95,7 +95,15 @@ class RouterMetrics:
         self.cached_tokens = registry.counter(
             "llm_router_expected_cached_tokens_total", "Of these, those that the worker was held to have.", ["pool"]
         )
+        self.engine_prompt_tokens = registry.counter(
+            "llm_router_engine_prompt_tokens_total", "Prompt tokens that engines looked up in their caches.", ["pool"]
+        )
+        self.engine_cached_tokens = registry.counter(
+            "llm_router_engine_cached_tokens_total", "Of these, those that the engines had.", ["pool"]
+        )
         self._seen: set[tuple[str, str]] = set()
+        self._told: dict[tuple[str, str], Load] = {}
+        """What each worker's counters were at the last scrape."""
 
     def watch(self, registry: Registry, pools: Sequence[PoolQueue], memory: ReplayMemory) -> None:
         """Read what is cheaper to read than to keep off the pools at each scrape."""
@@ -109,9 +117,21 @@ class RouterMetrics:
             for worker in pool.workers:
                 seen.add((pool.name, worker.name))
                 self.in_flight.labels(pool.name, worker.name).set(worker.in_flight)
+                self._read_cache(pool.name, worker)
         for gone in self._seen - seen:
             self.in_flight.remove(*gone)
+            self._told.pop(gone, None)
         self._seen = seen
+
+    def _read_cache(self, pool: str, worker: Worker) -> None:
+        """Add what the engine's own counters grew by: workers come and go, and begin anew."""
+        load = worker.load
+        known = self._told.get((pool, worker.name), load)
+        if known.epoch != load.epoch or load.prompt_tokens < known.prompt_tokens:
+            known = Load()
+        self._told[pool, worker.name] = load
+        self.engine_prompt_tokens.labels(pool).inc(load.prompt_tokens - known.prompt_tokens)
+        self.engine_cached_tokens.labels(pool).inc(max(0, load.cached_tokens - known.cached_tokens))
 
     def _read(self, pool: PoolQueue) -> None:
         for band, depth in enumerate(pool.depths()):

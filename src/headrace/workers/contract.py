@@ -58,6 +58,9 @@ class Load(msgspec.Struct, frozen=True):
     iterations: int = 0
     """The engine's step counter: while there is work it must move."""
     draining: bool = False
+    prompt_tokens: int = 0
+    """Prompt tokens that the prefix cache was asked for since the start, and ``cached_tokens`` that it had."""
+    cached_tokens: int = 0
 
 
 def new_epoch() -> str:

@@ -19,12 +19,14 @@ vllm:num_requests_running{engine="1",model_name="m"} 2.0
 vllm:num_requests_waiting{engine="0",model_name="m"} 4.0
 vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 4.0
 vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.5
 vllm:prefix_cache_queries_total{engine="0",model_name="m"} 1000.0
 vllm:prefix_cache_hits_total{engine="0",model_name="m"} 600.0
 vllm:iteration_tokens_total_bucket{engine="0",le="1.0",model_name="m"} 3.0
 vllm:iteration_tokens_total_count{engine="0",model_name="m"} 77.0
 vllm:iteration_tokens_total_sum{engine="0",model_name="m"} 990.0
 vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="0",num_gpu_blocks="400"} 1.0
+vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="1",num_gpu_blocks="400"} 1.0
 process_start_time_seconds 1.7e+09
 """
 TRT = """trtllm_num_requests_running{engine_type="undefined",model_name="m"} 2.0
@@ -32,6 +34,8 @@ trtllm_num_requests_waiting{model_name="m"} 1.0
 trtllm_kv_cache_max_blocks{model_name="m"} 100.0
 trtllm_kv_cache_used_blocks{model_name="m"} 40.0
 trtllm_kv_cache_tokens_per_block{model_name="m"} 32.0
+trtllm_kv_cache_reused_blocks_total{model_name="m"} 30.0
+trtllm_kv_cache_missed_blocks_total{model_name="m"} 10.0
 trtllm_generation_tokens_total{model_name="m"} 500.0
 trtllm_request_success_total{finished_reason="stop",model_name="m"} 7.0
 """
@@ -64,7 +68,7 @@ async def look(pages: dict[str, Any], pool: str = "m") -> Worker:
     server = Bare(**pages)
     await server.start()
     worker = Worker(server.url, pools=[pool])
-    await Watch(worker, 1, HopSecret(""), lambda worker: None, timeout=20).look()
+    await Watch(worker, lambda: 1.0, HopSecret(""), lambda worker: None, timeout=20).look()
     worker.close()
     await server.stop()
     return worker
@@ -83,8 +87,8 @@ async def test_vllm() -> None:
         running=5,
         waiting=4,
         max_running=BARE_ENGINE_SLOTS,
-        kv_used=100,
-        kv_total=400,
+        kv_used=300,
+        kv_total=800,
         block_size=16,
         iterations=77,
         models=(ModelLoad("m", 8192, ("law",)),),
@@ -104,7 +108,7 @@ async def test_tensorrt_llm() -> None:
     assert (worker.engine, worker.state) == ("trtllm", State.READY)
     load = worker.load
     assert (load.running, load.waiting, load.kv_used, load.kv_total, load.block_size) == (2, 1, 40, 100, 32)
-    assert load.iterations == 507
+    assert (load.iterations, load.prompt_tokens, load.cached_tokens) == (507, 40 * 32, 30 * 32)
 
 
 async def test_tensorrt_llm_whose_metrics_are_off() -> None:
@@ -147,7 +151,7 @@ async def test_other_engine_behind_the_same_address_is_recognised() -> None:
     server = Bare(**{"/v1/models": cards("vllm", "m"), "/metrics": VLLM})
     await server.start()
     worker = Worker(server.url, pools=["m"])
-    watch = Watch(worker, 1, HopSecret(""), lambda worker: None, timeout=20)
+    watch = Watch(worker, lambda: 1.0, HopSecret(""), lambda worker: None, timeout=20)
     await watch.look()
     server.pages = {"/v1/models": cards("llamacpp", "m"), "/props": {"total_slots": 2}}
     await watch.look()

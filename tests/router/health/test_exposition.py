@@ -18,7 +18,7 @@ def test_what_prometheus_client_writes_is_read() -> None:
     page = generate_latest(registry)
     assert read(page, ["plain", "steps_count", "missing"]) == {"plain": 1e9, "steps_count": 2}
     assert read(page, ["running"])["running"] >= 3.5
-    assert labels(page, "running") == {"engine": "0", "model": 'a \\"b\\" {c}'}
+    assert labels(page, "running")[0] == {"engine": "0", "model": 'a \\"b\\" {c}'}
 
 
 def test_series_of_several_engines_are_added() -> None:
@@ -29,5 +29,5 @@ def test_series_of_several_engines_are_added() -> None:
 def test_nonsense_is_left_out() -> None:
     page = b'a\na nan\na +Inf\na{x="1"}\na one\n\xff\xfe\na 4\n<html>'
     assert read(page, ["a"]) == {"a": 4.0}
-    assert labels(page, "a") == {"x": "1"}
-    assert labels(page, "b") == {}
+    assert labels(page, "a") == [{"x": "1"}]
+    assert labels(page, "b") == []

@@ -22,7 +22,7 @@ class Looker:
         given = parse(fake.spec)
         self.worker = Worker(given.address, given.ops, pools=[given.model])
         self.worker.lines.append(self)
-        self._watch = Watch(self.worker, 3600, HopSecret(secret), self._looked, timeout=timeout)
+        self._watch = Watch(self.worker, lambda: 3600.0, HopSecret(secret), self._looked, timeout=timeout)
 
     def updated(self, worker: Worker) -> None:
         self.changes.append(worker.state)

@@ -34,8 +34,8 @@ def read(page: bytes, names: Iterable[str]) -> dict[str, float]:
     return found
 
 
-def labels(page: bytes, name: str) -> dict[str, str]:
-    """The labels of the first series of ``name``; empty if there is none."""
+def labels(page: bytes, name: str) -> list[dict[str, str]]:
+    """The labels of each series of ``name``."""
     start = name.encode() + b"{"
-    line = next((line for line in page.split(b"\n") if line.startswith(start)), b"")
-    return {key.decode(): value.decode(errors="replace") for key, value in _LABEL.findall(line)}
+    lines = [line for line in page.split(b"\n") if line.startswith(start)]
+    return [{key.decode(): value.decode(errors="replace") for key, value in _LABEL.findall(line)} for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 
@@ -30,14 +31,14 @@ class Watch:
     def __init__(
         self,
         worker: Worker,
-        interval: float,
+        interval: Callable[[], float],
         secret: HopSecret,
         looked: Callable[[Worker], None],
         *,
         timeout: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``interval`` lies between two looks; ``timeout`` is what a worker has to answer each question."""
+        """``interval`` tells what lies between two looks; ``timeout`` is what a worker has to answer each question."""
         self._timeout = timeout
         self._worker = worker
         self._interval = interval
@@ -51,7 +52,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self._interval() * random.uniform(0.9, 1.1))  # noqa: S311  not all at once
 
     async def look(self) -> None:
         """One look."""

@@ -26,6 +26,9 @@ class Look:
     kv_used: int = 0
     kv_total: int = 0
     block_size: int = 0
+    prompt_tokens: int = 0
+    """Prompt tokens that its prefix cache was asked for, and ``cached_tokens`` that it had; both only grow."""
+    cached_tokens: int = 0
 
     @property
     def busy(self) -> bool:

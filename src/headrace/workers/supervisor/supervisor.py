@@ -106,6 +106,8 @@ class Supervisor:
                 block_size=look.block_size,
                 iterations=look.iterations,
                 draining=self._stop.is_set(),
+                prompt_tokens=look.prompt_tokens,
+                cached_tokens=look.cached_tokens,
             )
         )
 

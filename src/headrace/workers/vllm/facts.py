@@ -37,7 +37,9 @@ WAITING = "vllm:num_requests_waiting"
 STEPS = "vllm:iteration_tokens_total_count"
 KV_USAGE = "vllm:kv_cache_usage_perc"
 CACHE_CONFIG = "vllm:cache_config_info"
-WATCHED = frozenset({RUNNING, WAITING, STEPS, KV_USAGE, CACHE_CONFIG})
+PREFIX_QUERIES = "vllm:prefix_cache_queries_total"
+PREFIX_HITS = "vllm:prefix_cache_hits_total"
+WATCHED = frozenset({RUNNING, WAITING, STEPS, KV_USAGE, CACHE_CONFIG, PREFIX_QUERIES, PREFIX_HITS})
 
 CLUES = (
     *COMMON_CLUES,
@@ -137,6 +139,8 @@ def look(text: bytes) -> Look:
         kv_used=round(used),
         kv_total=blocks,
         block_size=block_size,
+        prompt_tokens=int(samples.total(PREFIX_QUERIES)),
+        cached_tokens=int(samples.total(PREFIX_HITS)),
     )
 
 

@@ -26,14 +26,15 @@ class Vllm:
         answer = await ask("/metrics")
         page = answer.body if answer.status == 200 else b""
         told = read(page, SERIES)
-        cache = labels(page, _CACHE)
-        blocks, size = _int(cache.get("num_gpu_blocks")), _int(cache.get("block_size"))
+        ranks = labels(page, _CACHE)  # one for each rank of a data-parallel engine, all alike
+        rank = ranks[0] if ranks else {}
+        blocks = _int(rank.get("num_gpu_blocks"))
         return Load(
             running=int(told.get(_RUNNING, 0)),
             waiting=int(told.get(_WAITING, 0)),
-            kv_used=round(min(1.0, told.get(_KV, 0.0)) * blocks),
-            kv_total=blocks,
-            block_size=size,
+            kv_used=round(told.get(_KV, 0.0) * blocks),
+            kv_total=blocks * len(ranks),
+            block_size=_int(rank.get("block_size")),
             iterations=int(told.get(_STEPS, 0)),
             models=models_of(cards),
             epoch=f"{told[_STARTED]:.3f}" if _STARTED in told else "",
