@@ -87,7 +87,9 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         server, limits = self.server, self.server.limits
-        self._transport.set_write_buffer_limits(limits.write_buffer, limits.write_buffer // 4)
+        # What is written goes out at once, and not at the end of the loop's turn, and a writer must stop as soon as the
+        # system takes no more: it has buffers of its own.
+        self._transport.set_write_buffer_limits(0)
         address = transport.get_extra_info("peername")
         peer = str(address[0]) if isinstance(address, tuple) else ""
         self._reader = RequestReader(limits, server.unfinished, peer, self._transport.write)

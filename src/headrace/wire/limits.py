@@ -26,8 +26,6 @@ class ServerLimits:
     """Longer than ``ClientLimits.keep_alive``: the side that reuses a connection must be the one that closes it."""
     pipelined: int = 64 * KIB
     """Bytes of following requests that may wait while one is answered; beyond it the connection closes after it."""
-    write_buffer: int = 256 * KIB
-    """Above this the writer must stop; it may go on at a quarter of it."""
     write_stall: float = 60.0
     """A reader that takes nothing for this long is gone."""
     connections: int = 20_000

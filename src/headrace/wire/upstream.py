@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)  # a request goes out at once, and not at the end of the loop's turn
         self._origin.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
