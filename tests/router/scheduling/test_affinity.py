@@ -147,10 +147,10 @@ def test_only_a_sample_of_many_is_scored_and_the_favourites() -> None:
     for _ in range(20):
         mine = ticket(prefix=prefix(1, 2))
         shortlist = scheduler.shortlist(mine, workers)
-        assert len(shortlist) <= 32 + 8
+        assert len(shortlist) <= 24 + 8
         assert home in shortlist
         assert scheduler.pick(mine, shortlist, 0.0) is home
     cold = ticket(prefix=prefix(9))
     assert rendezvous(prefix(9).encode(), workers) in scheduler.shortlist(cold, workers)
-    counts = Counter(worker.name for _ in range(200) for worker in scheduler.shortlist(ticket(), workers))
+    counts = Counter(worker.name for _ in range(400) for worker in scheduler.shortlist(ticket(), workers))
     assert len(counts) == 500

@@ -27,7 +27,6 @@ def test_shares_are_bytes_of_the_common_beginning() -> None:
     index.add(keys(1, 2, 8, 9), half)
     assert shares(index, keys(1, 2, 3, 4), [full, half, none]) == [1.0, 0.5, 0.0]
     assert shares(index, keys(7, 2, 3, 4), [full, half, none]) == [0.0, 0.0, 0.0]
-    assert index.match([]) == []
 
 
 def test_later_blocks_stand_for_more_bytes() -> None:

@@ -85,8 +85,16 @@ class PrefixIndex:
         return sum(len(recent.entries) for recent in self._recent.values())
 
     def match(self, keys: Sequence[bytes]) -> Matches:
-        """Who has how much of the prompt: sets of workers and shares from 0 to 1, the largest share first."""
+        """Who has how much of the prompt: sets of workers and shares from 0 to 1, the largest share first.
+
+        ``keys`` must not be empty.
+        """
         find = self._holders.get
+        first = find(keys[0])
+        if first is None:
+            return []
+        if first == find(keys[-1]):  # and so has everybody between
+            return [(first, 1.0)]
         found: Matches = []
         known = 0
         for depth, key in enumerate(keys):

@@ -23,8 +23,8 @@ from headrace.router.scheduling.prefix_index import PrefixIndex, cut
 from headrace.router.ticket import Matches, Ticket
 from headrace.router.worker import Worker
 
-SHORTLIST = 64
-_SAMPLE = 32
+SHORTLIST = 32
+_SAMPLE = 24
 
 
 class Filter(Protocol):
