@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-vllm check lint format lock web bench-gateway bench-bert clean
+.PHONY: help up test test-vllm images check lint format lock web bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ test: ## Everything: lint, then all tests (ARGS="-k name")
 	@$(BIN)/headrace models pull demo
 	@$(MAKE) --no-print-directory lint
 	@scripts/web.sh test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not images" $(ARGS)
 
 test-vllm: ## The worker contract on real vLLM, on this CPU (Linux x86-64, Python 3.11; 3 GB)
 	@scripts/bootstrap.sh dev
@@ -29,10 +29,16 @@ test-vllm: ## The worker contract on real vLLM, on this CPU (Linux x86-64, Pytho
 	@if [ -f .venv-vllm/headrace.sha256 ]; then export HEADRACE_TEST_VLLM=$(CURDIR)/.venv-vllm; fi; \
 		$(BIN)/python -m pytest -m wheel tests/contract tests/workers/vllm $(ARGS)
 
+images: ## Build the container images that need no base from elsewhere, and try them (buildah, root; 4 GB)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace models pull demo
+	@$(BIN)/python -m scripts.images $(IMAGES)
+	@$(BIN)/python -m pytest -m images tests/deploy $(ARGS)
+
 check: ## The two-minute loop: lint, and the tests that start no engine
 	@scripts/bootstrap.sh dev
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel" $(ARGS)
+	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel and not images" $(ARGS)
 
 lint: ## Style, types and the direction of imports
 	@scripts/bootstrap.sh dev

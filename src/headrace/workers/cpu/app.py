@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import chain, repeat
+from pathlib import Path
 
-from headrace.config import CpuWorkerSettings
+from headrace.config import CpuWorkerSettings, home
 from headrace.errors import ModelError
 from headrace.service import run
 from headrace.wire.limits import MIB
@@ -19,6 +20,7 @@ from headrace.workers.cpu.model import BLOCK_TOKENS, find
 from headrace.workers.cpu.plan import Planner
 from headrace.workers.cpu.process import EngineProcess
 from headrace.workers.cpu.scheduler import Scheduler
+from headrace.workers.cpu.scratch import openable
 from headrace.workers.cpu.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -41,8 +43,8 @@ class CpuWorker(Worker):
         model = find(settings.model)
         self._kv_blocks = model.kv_blocks(settings.kv_cache_mib * MIB, settings.precision)
         self._context = min(model.context, self._kv_blocks * BLOCK_TOKENS)
-        self._path = model.path
-        self._spec = EngineSpec(model.path, settings.precision, settings.max_running, self._kv_blocks)
+        self._path = str(openable(Path(model.path), home() / "cache"))
+        self._spec = EngineSpec(self._path, settings.precision, settings.max_running, self._kv_blocks)
         self.wedged_after = settings.wedge_timeout
         self.metrics = CpuMetrics(self.registry)
         self.scheduler = Scheduler(settings.max_running, settings.max_waiting, self.progress, self.metrics)
