@@ -33,6 +33,7 @@ class Ticket:
         "prefix",
         "priority",
         "prompt_tokens",
+        "request_id",
         "tenant",
         "uncached",
         "work",
@@ -52,6 +53,7 @@ class Ticket:
             self.deadline = now + int(headers.get(contract.DEADLINE, DEFAULT_DEADLINE_MS)) / 1000
             """``time.monotonic()`` by which the first byte must be there."""
             self.prefix = headers.get(contract.PREFIX_BLOCKS, b"")
+            self.request_id = headers.get(contract.REQUEST_ID, b"")
             self.tenant = headers.get(contract.TENANT, b"")
             self.adapter = headers.get(contract.ADAPTER, b"")
             priority = headers.get(contract.PRIORITY)
@@ -71,10 +73,6 @@ class Ticket:
             ) from None
         except ValueError:
             raise InvalidRequest("A header of the contract between llm-api and router is malformed.") from None
-
-    @property
-    def request_id(self) -> bytes:
-        return self._headers.get(contract.REQUEST_ID, b"")
 
     @property
     def session(self) -> bytes:

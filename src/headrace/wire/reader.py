@@ -47,6 +47,7 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_body_bytes",
+        "_fields",
         "_headers",
         "_held",
         "_limits",
@@ -81,6 +82,8 @@ class RequestReader:
         """Bytes of the reads that brought the current request so far."""
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
+        self._fields: dict[bytes, bytes] = {}
+        """That are being read: of a head, and then of trailers, which nobody on the way has looked at."""
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._held = 0
@@ -158,24 +161,26 @@ class RequestReader:
         self.stage = _HEAD
         self.moved = True
         self._target = b""
-        self._headers = {}
+        self._fields = {}
         self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.stage != _HEAD:
-            return  # a trailer; nobody on the way has looked at those
         name = name.lower()
-        headers = self._headers
-        headers[name] = headers[name] + b", " + value if name in headers else value
+        fields = self._fields
+        if name in fields:
+            value = fields[name] + b", " + value
+        fields[name] = value
 
     def on_headers_complete(self) -> None:
         self.stage = _BODY
         self.received = time.monotonic()
         self.moved = True
-        limits, headers = self._limits, self._headers
+        limits = self._limits
+        self._headers = headers = self._fields
+        self._fields = {}
         length = headers.get(b"content-length")
         if self._seen > limits.head and self._head_size() > limits.head:
             self.error = _head_too_large(limits.head)

@@ -40,10 +40,11 @@ class Bands(Generic[P]):
     def __init__(self) -> None:
         self._bands: list[FairQueue[P]] = [FairQueue() for _ in range(BANDS)]
         self._credit = [0.0] * BANDS
-        self._size = 0
+        self.size = 0
+        """Who waits, in all bands."""
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def depths(self) -> list[int]:
         """How many wait in each band."""
@@ -51,13 +52,13 @@ class Bands(Generic[P]):
 
     def push(self, place: P) -> None:
         self._bands[place.band].push(place.tenant, place)
-        self._size += 1
+        self.size += 1
 
     def remove(self, place: P) -> bool:
         """It waits no longer and was not served. False if it is not there."""
         if not self._bands[place.band].remove(place.tenant, place):
             return False
-        self._size -= 1
+        self.size -= 1
         if not self._bands[place.band]:
             self._credit[place.band] = 0.0
         return True

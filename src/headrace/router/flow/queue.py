@@ -151,7 +151,7 @@ class PoolQueue:
 
         Every worker that comes from here or from ``wait`` must be given back by one ``release``.
         """
-        if self._bands or self._returned:
+        if self._bands.size or self._returned:
             return None
         worker, _ = self._choose(ticket, avoid)
         if worker is not None and not avoid:
@@ -205,7 +205,7 @@ class PoolQueue:
             self._drain_rate.record(now)
             worker.failures, worker.progress_at = 0, now
         worker.end(ticket)
-        if self.waiting:
+        if self._bands.size or self._returned:
             self._dispatch()
 
     def expire(self) -> None:
