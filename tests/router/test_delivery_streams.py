@@ -52,7 +52,9 @@ async def test_stream_reset_at_every_offset_is_whole_or_clean(
     for offset in range(len(STREAM)):
         worker.default, worker.script = stream(*tokens(2)), [raw(STREAM[:offset], "reset")]
         while worker.script:
-            reply = await (await router.send(b'{"n":2}')).reply()
+            peer = await router.send(b'{"n":2}')
+            reply = await peer.reply()
+            peer.close()
             assert reply.status == 200
             expected = offset < first - 2 or offset >= done or bool(worker.script)
             if reply.body != full:
