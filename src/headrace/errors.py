@@ -17,6 +17,8 @@
         ├── Forbidden               403  the key may not do this
         ├── NotFound                404  no such path, model or object
         ├── MethodNotAllowed        405
+        ├── Conflict                409  the request does not go with one that is running, or with a thing's state
+        ├── UnprocessableRequest    422  an Idempotency-Key that belongs to another request
         ├── RequestTimeout          408  the client did not finish its request in time
         ├── TooLarge                413  the body is over the limit
         ├── HeadTooLarge            431  the head is over the limit
@@ -181,6 +183,14 @@ class MethodNotAllowed(ApiError):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         return [*super().headers(), (b"allow", ", ".join(self.allowed).encode())]
+
+
+class Conflict(ApiError):
+    status, type, default_code = 409, "invalid_request_error", "conflict"
+
+
+class UnprocessableRequest(ApiError):
+    status, type, default_code = 422, "invalid_request_error", "unprocessable_request"
 
 
 class RequestTimeout(ApiError):

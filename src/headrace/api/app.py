@@ -13,6 +13,7 @@ from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
 from headrace.api.gateway import Gateway
+from headrace.api.idempotency import Idempotency
 from headrace.api.inside import Inside
 from headrace.api.keys import Keyring
 from headrace.api.length import Length
@@ -27,6 +28,8 @@ from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.rules import Rules
 from headrace.service import run
 from headrace.service.secret import HopSecret
+from headrace.store.keep.keep import Keep
+from headrace.store.keep.memory import MemoryKeep
 from headrace.store.keys import KeyStore
 from headrace.store.limits.limiter import LimiterService
 from headrace.store.limits.memory import MemoryLimiter
@@ -59,6 +62,14 @@ def _open_limiter(settings: ApiSettings) -> LimiterService:
     return SharedLimiter(RedisLimiter(settings.redis), processes=settings.processes)
 
 
+def _open_keep(settings: ApiSettings) -> Keep:
+    if not settings.redis:
+        return MemoryKeep()
+    from headrace.store.keep.redis import RedisKeep  # noqa: PLC0415  the driver is slow to import
+
+    return RedisKeep(settings.redis)
+
+
 class ApiService:
     """The public API. A ``Service``."""
 
@@ -76,6 +87,7 @@ class ApiService:
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
+        self._keep = _open_keep(settings)
         rules = Rules(media_hosts=frozenset(host.lower() for host in settings.media_hosts))
         self._aliases = AliasBook(settings.aliases, rules)
         self._models = Models(self._fleet, self._aliases)
@@ -86,6 +98,7 @@ class ApiService:
             self._forwarder,
             Limits(self._limiter, self._metrics),
             Length(Inside(self._fleet, secret)),
+            Idempotency(self._keep, settings.idempotency_hours * 3600),
             self._metrics,
             secret,
             rules,
@@ -124,6 +137,7 @@ class ApiService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fleet.close()
         await self._limiter.close()
+        await self._keep.close()
         await self._keys.close()
         self._store.close()
         self._writer.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from headrace.api import prefix
+from headrace.api import idempotency, prefix
 from headrace.api.access import Endpoint
 from headrace.api.aliases.alias import Alias
 from headrace.api.cost import Cost, Estimator
@@ -80,6 +81,7 @@ class Gateway:
         forwarder: Forwarder,
         limits: Limits,
         length: Length,
+        once: idempotency.Idempotency,
         metrics: ApiMetrics,
         secret: HopSecret,
         rules: Rules,
@@ -91,6 +93,7 @@ class Gateway:
         self._forwarder = forwarder
         self._limits = limits
         self._length = length
+        self._idempotency = once
         self._metrics = metrics
         self._rules = rules
         self._timeout = timeout
@@ -108,6 +111,14 @@ class Gateway:
             principal = await self._keys.authenticate(exchange.request.headers)
             record.tenant, record.key = principal.tenant, principal.key_id
             record.auth_ms = milliseconds(time.monotonic() - exchange.request.received)
+            key = exchange.request.headers.get(idempotency.HEADER)
+            if key is None:
+                await answer(exchange, record, principal)
+            else:
+                work = partial(answer, exchange, record, principal)
+                await self._idempotency.run(key, exchange, record, principal, work)
+
+        async def answer(exchange: Exchange, record: Record, principal: Principal) -> None:
             content_type = exchange.request.headers.get(b"content-type", JSON)
             if content_type != JSON:
                 check_content_type(content_type)

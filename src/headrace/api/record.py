@@ -37,6 +37,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    replayed: bool = False
+    """Answered from what was kept of an earlier request: nothing was used."""
     estimated: bool = False
     """The client left before the tokens were counted; these are estimated."""
     auth_ms: float = 0.0

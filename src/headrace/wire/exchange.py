@@ -15,6 +15,7 @@ from headrace.wire.handoff import Handoff
 if TYPE_CHECKING:
     from headrace.wire.connection import ServerConnection
     from headrace.wire.message import Request
+    from headrace.wire.recording import Recording
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 1000)}
@@ -78,6 +79,11 @@ class Exchange(Struct, eq=False):
     async def drain(self) -> None:
         """Wait until the client has taken most of what was written."""
         await self._connection.drain()
+
+    def record(self, recording: Recording) -> None:
+        """Let ``recording`` see all that is sent from here on."""
+        recording.attach(self._transport)
+        self._transport = recording
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""

@@ -42,7 +42,7 @@ class RedisLimiter:
 
         Nothing is connected yet. Raises ConfigError for a URL that cannot be used.
         """
-        self._redis = _client(url, timeout)
+        self._redis = connect(url, timeout)
         self._server_clock = clock is None
         self._clock = clock or epoch_clock()
         self._reserve = self._script("reserve")
@@ -158,7 +158,8 @@ class RedisLease:
         self._limiter.settle(self, tokens, counts)
 
 
-def _client(url: str, timeout: float) -> Redis:
+def connect(url: str, timeout: float) -> Redis:
+    """A client that waits at most ``timeout`` seconds and tries nothing twice. Raises ConfigError for a wrong URL."""
     try:
         pool = BlockingConnectionPool.from_url(
             url,

@@ -1,0 +1,1 @@
+"""Values that are kept for a while: answers for repeated requests."""
