@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from headrace.config import VllmWorkerSettings, load
 from headrace.workers.supervisor.ending import Exit
+from headrace.workers.vllm import facts
 from tests.contract.kinds import VLLM, kinds
 from tests.contract.worker import CHAT, PATIENCE, SECRET, LiveWorker, free_port
 
@@ -64,6 +66,70 @@ def sharded(target: Path) -> Path:
     subprocess.run([f"{VLLM}/bin/python", "-c", script, model, str(target)], check=True, capture_output=True)
     assert len(list(target.glob("model-*.safetensors"))) > 1
     return target
+
+
+def test_vllm_understands_every_flag_that_settings_become(tmp_path: Path) -> None:
+    """No engine is started: what its own parser makes of the longest command line."""
+    adapter = tmp_path / "loras" / "pirate"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    template = tmp_path / "template.jinja"
+    template.write_text("{{ messages }}")
+    config = tmp_path / "config.yaml"
+    config.write_text(facts.config_file(["now", "before"]))
+    flags = {
+        "model": tmp_path,
+        "context": 1024,
+        "tensor_parallel": 2,
+        "pipeline_parallel": 2,
+        "data_parallel": 2,
+        "dtype": "bfloat16",
+        "quantization": "fp8",
+        "gpu_memory": 0.5,
+        "kv_cache_gib": 1.5,
+        "kv_cache_dtype": "fp8",
+        "loras": tmp_path / "loras",
+        "tool_parser": "hermes",
+        "reasoning_parser": "qwen3",
+        "kv_events": "tcp://*:5557",
+        "chat_template": template,
+        "trust_remote_code": True,
+        "arguments": ["--seed", "7"],
+    }
+    settings = load(VllmWorkerSettings, flags=flags, env=False)
+    command = facts.command("vllm", str(tmp_path), "m", "127.0.0.1", settings, config)
+    script = (
+        "import json, sys\n"
+        "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args\n"
+        "parser = FlexibleArgumentParser()\n"
+        "serve = make_arg_parser(parser.add_subparsers(dest='command').add_parser('serve'))\n"
+        "args = parser.parse_args(sys.argv[1:])\n"
+        "validate_parsed_serve_args(args)\n"
+        "print(json.dumps({name: str(value) for name, value in vars(args).items()}))\n"
+    )
+    ran = subprocess.run(
+        [f"{VLLM}/bin/python", "-c", script, *command[1:]], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    understood = json.loads(ran.stdout.splitlines()[-1])
+    expected = {
+        "served_model_name": "['m']",
+        "api_key": "['now', 'before']",
+        "max_model_len": "1024",
+        "tensor_parallel_size": "2",
+        "data_parallel_size": "2",
+        "max_num_queued_reqs": "768",
+        "kv_cache_memory_bytes": str(1536 * 2**20),
+        "enable_lora": "True",
+        "tool_call_parser": "hermes",
+        "enable_auto_tool_choice": "True",
+        "shutdown_timeout": "60",
+        "seed": "7",
+    }
+    assert {name: understood[name] for name in expected} == expected
+    assert "pirate" in understood["lora_modules"]
+    assert "tcp://*:5557" in understood["kv_events_config"]
 
 
 def test_an_argument_that_vllm_does_not_know_ends_it_with_the_reason(make: Make) -> None:
