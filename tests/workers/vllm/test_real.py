@@ -32,27 +32,62 @@ Make = Callable[..., LiveWorker]
 TOKENS = 160
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """A worker that is not started yet."""
     workers: list[LiveWorker] = []
 
-    def make_one(name: str = "vllm", model: Path | None = None, **settings: Any) -> LiveWorker:
-        kind = kinds(tmp_path)["vllm"]
+    def make_one(model: Path | None = None, **settings: Any) -> LiveWorker:
+        folder = tmp_path_factory.mktemp("vllm")
+        kind = kinds(folder)["vllm"]
         kind = dataclasses.replace(
             kind,
             model=model or kind.model,
             settings={**kind.settings, **settings},
             variables={"VLLM_CPU_KVCACHE_SPACE": "1"},
         )
-        folder = tmp_path / name
-        folder.mkdir()
         workers.append(LiveWorker(kind, folder))
         return workers[-1]
 
     yield make_one
     for worker in workers:
         worker.end()
+
+
+@pytest.fixture(scope="module")
+def pair(make: Make, tmp_path_factory: pytest.TempPathFactory) -> list[LiveWorker]:
+    """Two workers of one model: the first has an adapter, the second its weights in shards."""
+    folder = tmp_path_factory.mktemp("models")
+    workers = [make(loras=str(adapter(folder / "loras")), lora_rank=8), make(sharded(folder / "sharded"))]
+    for worker in workers:
+        worker.spawn()
+    return workers
+
+
+@pytest.fixture
+def ready(pair: list[LiveWorker]) -> list[LiveWorker]:
+    for worker in pair:
+        worker.wait_ready()
+    return pair
+
+
+def adapter(folder: Path) -> Path:
+    """A folder with one LoRA adapter that changes what the model says; it learnt nothing."""
+    script = (
+        "import json, pathlib, sys, torch\n"
+        "from safetensors.torch import save_file\n"
+        "torch.manual_seed(0)\n"
+        "names = [f'base_model.model.model.layers.{at}.self_attn.q_proj' for at in range(30)]\n"
+        "shapes = {'A': (8, 576), 'B': (576, 8)}\n"
+        "weights = {f'{name}.lora_{side}.weight': torch.randn(shapes[side]) * 0.3 for name in names for side in 'AB'}\n"
+        "folder = pathlib.Path(sys.argv[1]); folder.mkdir(parents=True)\n"
+        "save_file(weights, folder / 'adapter_model.safetensors')\n"
+        "config = {'peft_type': 'LORA', 'task_type': 'CAUSAL_LM', 'r': 8, 'lora_alpha': 16, 'bias': 'none'}\n"
+        "config |= {'target_modules': ['q_proj'], 'base_model_name_or_path': 'smollm2-135m'}\n"
+        "(folder / 'adapter_config.json').write_text(json.dumps(config))\n"
+    )
+    subprocess.run([f"{VLLM}/bin/python", "-c", script, str(folder / "pirate")], check=True, capture_output=True)
+    return folder
 
 
 def sharded(target: Path) -> Path:
@@ -153,26 +188,32 @@ def test_an_architecture_that_vllm_does_not_know_ends_it_with_the_reason(make: M
     assert "FooForCausalLM" in worker.last_words().splitlines()[-1]
 
 
-def test_a_stream_survives_the_kill_of_its_engine(make: Make, tmp_path: Path) -> None:
-    """kill -9, once of the engine inside and once of the whole worker: nobody notices."""
-    workers = [make("one"), make("two", sharded(tmp_path / "sharded"))]
-    for worker in workers:
-        worker.spawn()
-    for worker in workers:
-        worker.wait_ready()
-    with routed(workers, tmp_path) as port:
+def test_adapters_are_told_and_served_under_their_names(ready: list[LiveWorker]) -> None:
+    worker = ready[0]
+    (model,) = worker.load()["models"]
+    assert (model["name"], model["adapters"]) == (worker.name, ["pirate"])
+    path, body = worker.generation(16)
+    plain, adapted = (worker.post(path, {**body, "model": name}).json() for name in (worker.name, "pirate"))
+    assert adapted["model"] == "pirate"
+    assert adapted["choices"][0]["message"]["content"] != plain["choices"][0]["message"]["content"]
+
+
+def test_a_stream_survives_the_kill_of_its_engine(ready: list[LiveWorker], tmp_path: Path) -> None:
+    with routed(ready, tmp_path) as port:
         whole = Streaming(port).finish()
-        assert whole.finish_reason == "length"
-        engine_killed = Streaming(port)
-        serving = engine_killed.serving(workers)
+        broken = Streaming(port)
+        serving = broken.serving(ready)
         for process in serving.kind.engines(serving.process):
             process.kill()
-        check(engine_killed.finish(), whole)
-        serving.wait_ready()
-        worker_killed = Streaming(port)
-        serving = worker_killed.serving(workers)
-        serving.signal(signal.SIGKILL)
-        check(worker_killed.finish(), whole)
+        check(broken.finish(), whole)
+
+
+def test_a_stream_survives_the_kill_of_its_worker(ready: list[LiveWorker], tmp_path: Path) -> None:
+    with routed(ready, tmp_path) as port:
+        whole = Streaming(port).finish()
+        broken = Streaming(port)
+        broken.serving(ready).signal(signal.SIGKILL)
+        check(broken.finish(), whole)
 
 
 def check(resumed: Told, whole: Told) -> None:
