@@ -2,7 +2,7 @@
 
 It is deterministic (``tests.chaos.story``), paced, goes on with texts that were begun, counts with ``/tokenize``,
 drains on SIGTERM, and misbehaves as it is told by ``POST /mode`` on its ops port, or by words in the prompt: DIE-AT-N
-ends the process after N events.
+ends the process after N events, RESET-AT-N resets the connection of a first attempt after N bytes of the answer.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 import uvloop
 
 from tests.chaos import story
-from tests.fakes import Behaviour, Call, FakeServer, answer, chunk, refuse, stream_head
+from tests.fakes import Behaviour, Call, FakeServer, answer, chunk, delivered, refuse, stream_head
 
 CHAT, TEXT, TOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize"
 _DIE = re.compile(r"DIE-AT-(\d+)")
+_RESET = re.compile(r"RESET-AT-(\d+)")
 
 
 @dataclass
@@ -36,8 +37,6 @@ class Mode:
     """Seconds between two events."""
     hang: bool = False
     """Keep connections open, send nothing more."""
-    reset_at: int = -1
-    """Reset the connection of the next answer behind so many bytes of it; -1: do not."""
     padding: int = 0
     """Bytes of ballast in each event."""
 
@@ -104,6 +103,7 @@ class Engine(FakeServer):
         """Requests for a generation."""
         self.cancelled = 0
         """Those whose caller left before the end."""
+        self.resets = 0
         self._ids = itertools.count()
 
     def load(self) -> dict[str, Any]:
@@ -141,8 +141,9 @@ class Engine(FakeServer):
     async def _generate(self, call: Call, generation: Generation) -> None:
         self.seen += 1
         self.running += 1
-        reset_at, self.mode.reset_at = self.mode.reset_at, -1
-        sender = _Sender(call, reset_at)
+        reset = _RESET.search(generation.base)
+        first = "-" not in call.header("x-request-id")
+        sender = _Sender(call, int(reset[1]) if reset and first else -1)
         die = _DIE.search(generation.base)
         try:
             if generation.document.get("stream"):
@@ -151,7 +152,8 @@ class Engine(FakeServer):
                 await self._whole(call, generation, sender, bool(die))
         finally:
             self.running -= 1
-            if call.gone.is_set():
+            self.resets += sender.broken
+            if call.gone.is_set() and not sender.broken:
                 self.cancelled += 1
 
     async def _whole(self, call: Call, generation: Generation, sender: _Sender, die: bool) -> None:
@@ -197,13 +199,14 @@ class Engine(FakeServer):
         self.iterations += 1
 
     def _head(self) -> dict[str, Any]:
-        return {"id": f"{self.epoch}-{next(self._ids)}", "object": "fake", "created": 1, "model": self.model}
+        return {"id": f"{self.epoch[-4:]}-{next(self._ids)}", "object": "fake", "created": 1, "model": self.model}
 
 
 class _Sender:
     """Sends an answer, up to the byte at which it is to break."""
 
     def __init__(self, call: Call, reset_at: int) -> None:
+        self.broken = False
         self._call = call
         self._left = reset_at
 
@@ -214,6 +217,8 @@ class _Sender:
         await self._call.send(data[: self._left])
         self._left -= len(data)
         if self._left < 0:
+            self.broken = True
+            await delivered(self._call)
             self._call.reset()
             raise ConnectionResetError
 
@@ -234,7 +239,12 @@ class Ops(FakeServer):
             for name, value in json.loads(call.body).items():
                 setattr(engine.mode, name, value)
         if call.path == "/stats":
-            stats = {"seen": engine.seen, "running": engine.running, "cancelled": engine.cancelled}
+            stats = {
+                "seen": engine.seen,
+                "running": engine.running,
+                "cancelled": engine.cancelled,
+                "resets": engine.resets,
+            }
             return answer(200, json.dumps(stats).encode())
         return answer(200, json.dumps(engine.load()).encode())
 

@@ -48,6 +48,8 @@ _MOST_LOSSES = 4
 """Workers that may be lost under one stream, even if each got on with it."""
 _RESUME_SECONDS = 60.0
 """How long a client that is in the middle of its stream waits for another worker at most."""
+_COUNT_SECONDS = 10.0
+"""How long one that has its answer waits for the usage."""
 
 
 class Delivery:
@@ -329,10 +331,22 @@ class Delivery:
         return planned.encode()
 
     async def _end(self, journey: Journey, resumption: Resumption) -> None:
-        """Send the last events of a stream that lacks nothing else."""
-        worker = next((worker for worker, ready in journey.queue.workers.items() if ready), None)
-        tokenize = RemoteTokenizer(worker.origin, self._auth) if worker is not None else None
-        journey.exchange.write(await resumption.ending(tokenize))
+        """Send the last events of a stream that lacks nothing else; its usage only if a worker can soon count it."""
+        queue, ticket = journey.queue, journey.ticket
+        ticket.deadline = time.monotonic() + _COUNT_SECONDS
+        usage_event = None
+        while usage_event is None:
+            try:
+                worker = queue.try_admit(ticket, journey.tried) or await self._queue(journey)
+            except ApiError:
+                break
+            try:
+                usage_event = await resumption.usage(RemoteTokenizer(worker.origin, self._auth))
+            except WireError:
+                journey.tried += (worker,)
+            finally:
+                queue.release(worker, ticket, finished=False)
+        journey.exchange.write((usage_event or b"") + resumption.end())
         journey.exchange.finish()
 
 

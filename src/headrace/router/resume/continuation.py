@@ -78,15 +78,18 @@ async def plan(path: str, document: Document, sent: Sent, tokenize: Tokenize) ->
 
 async def count(path: str, document: Document, text: str, tokenize: Tokenize) -> tuple[int, int]:
     """Tokens of the original prompt, and of a finished answer's text."""
-    if path == CHAT:
-        before = len(await tokenize(chat_prompt(document)))
-        if not text.strip():
-            return before, 0
-        return before, len(await tokenize(chat_prompt(continue_chat(document, text, "")))) - before
-    if not text:
-        return len(await tokenize(text_prompt(document, document.get("prompt")))), 0
-    _, before, after = await _continue_text(document, text, tokenize)
-    return before, after
+    if path != CHAT:
+        if not text:
+            return len(await tokenize(text_prompt(document, document.get("prompt")))), 0
+        _, before, tokens = await _continue_text(document, text, tokenize)
+        return before, tokens
+    before = len(await tokenize(chat_prompt(document)))
+    kept, tokens = text.rstrip(), 0
+    if kept:
+        tokens = len(await tokenize(chat_prompt(continue_chat(document, kept, "")))) - before
+    if len(kept) < len(text):  # which a template would trim
+        tokens += len(await tokenize({**text_prompt(document, text[len(kept) :]), "add_special_tokens": False}))
+    return before, tokens
 
 
 def continue_chat(document: Document, text: str, reasoning: str) -> Document:

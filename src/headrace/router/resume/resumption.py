@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.errors import NotResumable, WireError
+from headrace.errors import NotResumable
 from headrace.router.resume import continuation
 from headrace.router.resume.check import check, choices
 from headrace.router.resume.continuation import CHAT, Continuation, Tokenize
@@ -37,7 +37,7 @@ class Resumption:
 
     @property
     def stopped(self) -> bool:
-        """Whether the new worker was stopped by a stop string across the seam, so that ``ending`` is to follow."""
+        """Whether a stop string across the seam stopped the new worker, so that ``usage`` and ``end`` are to follow."""
         return self._splice is not None and self._splice.stopped
 
     async def plan(self, tokenize: Tokenize) -> Continuation:
@@ -59,22 +59,20 @@ class Resumption:
         choice = {"index": 0, **place, "logprobs": None, "finish_reason": "length"}
         return self._event([choice]) + self._usage(planned.prompt, planned.sent) + _DONE
 
-    async def ending(self, tokenize: Tokenize | None) -> bytes:
-        """The events that are missing of an answer that is complete.
-
-        Without ``tokenize``, or where it does not answer, usage is left out: llm-api then estimates it.
-        """
-        sent = Sent(self._replay.events()) if self.stopped else self._sent
-        if sent.done:
+    async def usage(self, tokenize: Tokenize) -> bytes:
+        """The usage event of an answer that is complete, where it is missing. Raises WireError."""
+        sent = Sent(self._replay.events())
+        if sent.usage or sent.done or sent.tools or choices(self._document) > 1:
+            return b""  # it is there, or cannot be counted from the text: llm-api estimates it then
+        text = sent.reasoning + sent.text
+        try:
+            return self._usage(*await continuation.count(self._path, self._document, text, tokenize))
+        except NotResumable:
             return b""
-        usage = b""
-        if tokenize is not None and not sent.usage and not sent.tools and choices(self._document) == 1:
-            text = sent.reasoning + sent.text
-            try:
-                usage = self._usage(*await continuation.count(self._path, self._document, text, tokenize))
-            except (WireError, NotResumable):
-                usage = b""
-        return usage + _DONE
+
+    def end(self) -> bytes:
+        """The last event of an answer that is complete; nothing if it was sent."""
+        return b"" if self._sent.done else _DONE
 
     def _usage(self, prompt: int, completion: int) -> bytes:
         options = self._document.get("stream_options")
