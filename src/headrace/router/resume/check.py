@@ -32,7 +32,7 @@ def check(document: dict[str, Any], sent: Sent) -> None:
         raise NotResumable("reasoning", "the model was still reasoning")
     if _structured(document):
         raise NotResumable("structured", "its output has a prescribed form")
-    if any(document.get(name) not in (None, False) for name in ("logprobs", "prompt_logprobs")):
+    if any(_given(document.get(name)) for name in ("logprobs", "prompt_logprobs")):
         raise NotResumable("logprobs", "it has log-probabilities")
     if document.get("echo"):
         raise NotResumable("echo", "it repeats its prompt")
@@ -45,6 +45,10 @@ def choices(document: dict[str, Any]) -> int:
     prompt = document.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     return prompts * max(document.get("n") or 1, document.get("best_of") or 1)
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not False  # 0 asks for the token's own
 
 
 def _structured(document: dict[str, Any]) -> bool:

@@ -26,6 +26,8 @@ class Seam:
 
     def feed(self, text: str) -> str:
         """What of ``text``, and of what was held back, goes out; nothing more once ``stopped`` is set."""
+        if self.stopped is not None:
+            return ""
         text = self._swallow(text)
         if not self._before:
             return text
