@@ -153,7 +153,7 @@ class Engine(FakeServer):
         finally:
             self.running -= 1
             self.resets += sender.broken
-            if call.gone.is_set() and not sender.broken:
+            if (call.gone.is_set() or call.writer.transport.is_closing()) and not sender.broken:
                 self.cancelled += 1
 
     async def _whole(self, call: Call, generation: Generation, sender: _Sender, die: bool) -> None:
@@ -211,6 +211,8 @@ class _Sender:
         self._left = reset_at
 
     async def send(self, data: bytes) -> None:
+        if self._call.writer.transport.is_closing():  # uvloop's transports are not to be written to then
+            raise ConnectionResetError
         if self._left < 0:
             await self._call.send(data)
             return

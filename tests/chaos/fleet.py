@@ -66,6 +66,10 @@ class Worker:
         with Call(self.ops, "POST", "/mode", json.dumps(mode).encode()) as call:
             assert call.status == 200
 
+    def steps(self) -> int:
+        """Events that it generated."""
+        return int(get(self.ops, "/load")["iterations"])
+
     def stats(self) -> dict[str, int]:
         found: dict[str, int] = get(self.ops, "/stats")
         return found

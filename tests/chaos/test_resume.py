@@ -102,7 +102,7 @@ def seed() -> int:
     return seed
 
 
-async def survive(fleet: Fleet, seed: int, disturb: Callable[[Worker, Load], Awaitable[None]]) -> Load:
+async def survive(fleet: Fleet, seed: int, disturb: Callable[[Worker, Load], Awaitable[None]]) -> None:
     """100 streams at a time, and each worker disturbed in its turn."""
     load = Load(fleet.client(), seed)
     order = random.Random(seed).sample(fleet.workers, len(fleet.workers))
@@ -113,13 +113,17 @@ async def survive(fleet: Fleet, seed: int, disturb: Callable[[Worker, Load], Awa
             await load.get_on(GOT_ON)
 
     await load.run(chaos)
+    await judge(fleet, load)
+
+
+async def judge(fleet: Fleet, load: Load) -> None:
+    """Everything was answered and billed once, and nothing is left."""
     await asyncio.to_thread(fleet.wait_idle)
     tokens = fleet.samples("api")
     assert tokens.total("llm_api_tokens_total", kind="prompt") == load.prompt_tokens
     assert tokens.total("llm_api_tokens_total", kind="completion") == load.completion_tokens
     assert fleet.router_metric("llm_router_not_resumable_total") == 0
     assert fleet.router_metric("llm_router_requests_total") == load.finished
-    return load
 
 
 async def bring_back(fleet: Fleet, worker: Worker) -> None:
@@ -151,3 +155,21 @@ async def test_sigterm_one_after_another(start_fleet: StartFleet, seed: int) -> 
 
     await survive(fleet, seed, drain)
     assert fleet.router_metric("llm_router_resumes_total") == 0
+
+
+async def test_workers_that_hang_without_closing(start_fleet: StartFleet, seed: int) -> None:
+    """One that is stopped altogether, and one whose engine stands still while its ops port answers."""
+    fleet = start_fleet()
+    stopped, stuck = random.Random(seed).sample(fleet.workers, 2)
+    load = Load(fleet.client(), seed)
+
+    async def hang() -> None:
+        stopped.signal(signal.SIGSTOP)
+        await asyncio.to_thread(stuck.set, hang=True)
+        await load.get_on(GOT_ON)
+        stopped.signal(signal.SIGCONT)
+        await asyncio.to_thread(stuck.set, hang=False)
+
+    await load.run(hang)
+    await judge(fleet, load)
+    assert fleet.router_metric("llm_router_resumes_total") >= 2

@@ -65,9 +65,5 @@ def test_what_can(document: dict[str, Any]) -> None:
 
 
 def test_choices() -> None:
-    assert [choices(one) for one in (dict[str, Any](), {"n": 3}, {"prompt": ["a", "b"], "n": 2}, {"prompt": []})] == [
-        1,
-        3,
-        4,
-        1,
-    ]
+    documents: list[dict[str, Any]] = [{}, {"n": 3}, {"prompt": ["a", "b"], "n": 2}, {"prompt": []}]
+    assert list(map(choices, documents)) == [1, 3, 4, 1]
