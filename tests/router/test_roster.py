@@ -115,6 +115,9 @@ async def test_worker_that_serves_none_of_the_pools_is_misnamed(
     publish(router, target(fake, "*"))
     await router.settle(fake, State.MISNAMED)
     assert router.worker(fake).reason == "it serves else, not m or n"
+    page = router.service.debug("workers")
+    assert page is not None
+    assert fake.name.encode() in page  # no pool shows it
 
 
 async def test_new_process_behind_the_same_address_starts_cold(

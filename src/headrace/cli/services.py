@@ -54,7 +54,11 @@ def run_router(
     context: typer.Context,
     worker: Annotated[
         list[str] | None,
-        typer.Option("--worker", help="MODEL=URL[,ops=URL]; may be given again.", show_default=False),
+        typer.Option(
+            "--worker",
+            help="MODEL=URL[,ops=URL], MODEL=dns://NAME or MODEL=k8s://NAMESPACE/SERVICE; may be given again.",
+            show_default=False,
+        ),
     ] = None,
     profile: Annotated[
         str | None, typer.Option("--profile", help="How a worker is chosen, such as latency.", show_default=False)

@@ -23,7 +23,7 @@ from headrace.router.flow.queue import PoolQueue
 from headrace.router.health.monitor import Monitor
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
-from headrace.router.pools import describe
+from headrace.router.pools import describe, describe_workers
 from headrace.router.resume.replay import ReplayMemory
 from headrace.router.roster import Roster
 from headrace.router.scheduling.decision_log import DecisionLog
@@ -100,6 +100,8 @@ class RouterService:
     def debug(self, path: str) -> bytes | None:
         if path == "pools":
             return msgspec.json.encode(describe(self.pools))
+        if path == "workers":
+            return msgspec.json.encode(describe_workers(self.roster.workers))
         if path == "decisions":
             return msgspec.json.encode(self._decisions())
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -41,6 +41,11 @@ class PoolView(msgspec.Struct):
 
 class PoolsView(msgspec.Struct):
     pools: list[PoolView]
+
+
+def describe_workers(workers: Iterable[Worker]) -> list[WorkerView]:
+    """All workers, also those that serve no pool."""
+    return [_worker(worker) for worker in workers]
 
 
 def describe(pools: Mapping[str, PoolQueue]) -> PoolsView:

@@ -139,6 +139,10 @@ class Worker:
         """An engine without our supervisor."""
         return self.ops_origin is None
 
+    def in_doubt(self) -> bool:
+        """Whether it is being probed."""
+        return self.doubt is not None
+
     @property
     def requests(self) -> int:
         """Requests that it has, ours and those of other routers."""
@@ -183,8 +187,7 @@ class Worker:
         if load.models != known.models or not self.models:
             self.models = {model.name: model for model in load.models}
         if known.epoch and load.epoch != known.epoch:
-            for line in self.lines:
-                line.forget(self)
+            self._begin_anew()
         self.told = load.running + load.waiting
         self.kv_usage = load.kv_used / load.kv_total if load.kv_total else 0.0
         self._size_slots()
@@ -192,6 +195,14 @@ class Worker:
         self.kv_room = free if load.kv_total and load.block_size else math.inf
         if load != known:
             self._tell()
+
+    def _begin_anew(self) -> None:
+        """It is another process: what was learned of the old one, and what was held against it, is void."""
+        for line in self.lines:
+            line.forget(self)
+        self.doubt, self.failures = None, 0
+        if self.state in (State.SUSPECT, State.QUARANTINED):
+            self.turn(State.STARTING, "it was started anew")
 
     def share(self, shares: int) -> None:
         """Take that many to share the slots from now on."""

@@ -173,6 +173,21 @@ async def test_worker_that_is_gone_is_not_asked_any_more(start_router: StartRout
     assert not doctor.monitor._asked
 
 
+async def test_new_process_begins_without_doubt(start_router: StartRouter, start_worker: StartWorker) -> None:
+    fake = await start_worker()
+    fake.default = silence
+    router = await start_router(fake)
+    worker = router.worker(fake)
+    worker.failures = 5
+    doctor = Doctor(router, timeout=0.05)
+    doctor.look()
+    await wait_for(lambda: worker.state is State.QUARANTINED, "the verdict")
+    fake.load["epoch"], fake.default = "2", answer()
+    await wait_for(lambda: worker.state is State.READY, "the new process to be used")
+    await wait_for(lambda: not doctor.monitor._asked, "the questions to end")
+    assert worker.doubt is None
+
+
 async def test_question_carries_the_secret(start_router: StartRouter, start_worker: StartWorker) -> None:
     fake = await start_worker()
     router = await start_router(fake, hop_secret="s3cret")

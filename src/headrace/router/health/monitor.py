@@ -25,7 +25,7 @@ from headrace.wire.client import fetch
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
-_LEAST_PAUSE, _MOST_PAUSE = 5.0, 60.0
+_LEAST_PAUSE, _MOST_PAUSE = 5.0, 20.0
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 
 
@@ -91,12 +91,14 @@ class Monitor:
 
     async def _examine(self, pool: str, worker: Worker, reason: str) -> None:
         pause = self._pause
-        while True:
+        while worker.in_doubt():  # a new process begins without doubt
             verdict = await self._probe(pool, worker)
             self._told(pool, verdict)
             if verdict is not Verdict.FAILED:
                 worker.clear(self._clock())
                 log.info("worker cleared", extra={"worker": worker.name, "pool": pool, "probe": verdict})
+                return
+            if not worker.in_doubt():
                 return
             if worker.doubt is State.SUSPECT:
                 log.error("worker quarantined", extra={"worker": worker.name, "pool": pool, "reason": reason})
