@@ -6,6 +6,14 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.stores import (  # noqa: F401  fixtures of all tests
+    database_url,
+    postgresql,
+    postgresql_gate,
+    valkey,
+    valkey_gate,
+)
+
 _MAY_SKIP = ("gpu", "wheel")
 
 

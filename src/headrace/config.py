@@ -99,6 +99,11 @@ class ApiSettings(ServiceSettings):
         "", description="URL of the Redis or Valkey that limits are counted in; empty: in memory.", repr=False
     )
     pepper: str = Field("", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.")
+    spool: Path | None = Field(
+        None, description="Folder where usage waits for the database; empty: spool under HEADRACE_HOME."
+    )
+    spool_limit: PositiveInt = Field(256 * 1024 * 1024, description="Bytes of usage that may wait there.")
+    ledger_days: PositiveInt = Field(90, description="Days that single records of usage are kept; sums stay.")
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
     aliases: Path | None = Field(None, description="YAML file of aliases, read again when it changes.")
     media_hosts: list[str] = Field([], description="Hosts that media may be fetched from; `data:` URLs are allowed.")

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import uvloop
+from sqlalchemy import insert, select, update
 
 from headrace.api.app import ApiService
 from headrace.config import ApiSettings, load
 from headrace.store.keys import ADMIN, INFERENCE, KeyStore
+from headrace.store.schema import KeyRow, StateRow, TenantRow
 from headrace.wire.server import Server
 from tests.fakes import FakeRouter
 from tests.wire.peer import PATIENCE, Address, Peer, Reply, wait_for
@@ -152,6 +154,21 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
     return home, {name: text for name, (_, text) in made.items()}
 
 
+def copy_keys(home: Path, url: str) -> None:
+    """The installation's tenants and keys, in another database that has none yet."""
+    with closing(KeyStore.open(home)) as here, closing(KeyStore.open(home, database=url)) as there:
+        with here.database.read() as source:
+            rows = {
+                kind: [dict(row) for row in source.execute(select(kind.__table__)).mappings()]
+                for kind in (TenantRow, KeyRow)
+            }
+        with there.database.write() as target:
+            if target.scalars(select(KeyRow).limit(1)).first() is None:
+                for kind, values in rows.items():
+                    target.execute(insert(kind), values)
+                target.execute(update(StateRow).values(revision=1, pepper=there.pepper.fingerprint))
+
+
 @pytest.fixture
 async def start_router() -> AsyncIterator[StartRouter]:
     """Start a scripted router; takes what ``FakeRouter`` takes."""
@@ -183,6 +200,8 @@ async def start_api(
         where = tmp_path / f"home{len(running)}"
         shutil.copytree(home, where)
         monkeypatch.setenv("HEADRACE_HOME", str(where))
+        if "database" in settings:
+            copy_keys(where, settings["database"])
         urls = [router if isinstance(router, str) else router.url for router in routers]
         service = ApiService(load(ApiSettings, flags={"router": urls, **settings}, env=False))
         api = Api(service, keys, capfd)

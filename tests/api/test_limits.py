@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,9 @@ from headrace.api.limits import duration
 from headrace.store.limits.memory import MemoryLimiter
 from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat, error
 from tests.fakes import answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens
-from tests.store.limits.conftest import running_valkey
 from tests.wire.peer import wait_for
 
 PLENTY = {"requests_per_minute": 1000, "tokens_per_minute": 10**6, "tokens_per_day": 10**6, "concurrency": 1}
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    with running_valkey() as url:
-        yield url
 
 
 def limited(api: Api, tenant_limits: dict[str, int] | None = None, /, **limits: int) -> str:

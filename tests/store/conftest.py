@@ -31,7 +31,17 @@ def pepper() -> Pepper:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(database_url: str) -> Iterator[Database]:
+    """Each of the two kinds, with our tables."""
+    database = Database(database_url)
+    database.upgrade()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Database]:
+    """SQLite alone."""
     database = Database(default_url(tmp_path))
     database.upgrade()
     yield database

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from headrace.errors import ConfigError, HeadraceError, InvalidRequest, NotFound
 from headrace.store.database import Database, default_url
@@ -20,11 +20,9 @@ def tenant(store: KeyStore) -> str:
     return store.create_tenant("acme", actor="test").id
 
 
-def audit(tmp_path: Path) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(tmp_path / "headrace.db")
-    rows = connection.execute("SELECT actor, action, target FROM audit ORDER BY id").fetchall()
-    connection.close()
-    return rows
+def audit(store: KeyStore) -> list[tuple[Any, ...]]:
+    with store.database.read() as session:
+        return [tuple(row) for row in session.execute(text("SELECT actor, action, target FROM audit ORDER BY id"))]
 
 
 def test_the_first_key_is_made_once(store: KeyStore) -> None:
@@ -61,7 +59,9 @@ def test_a_tenant_that_waits_for_its_first_key_is_kept(store: KeyStore) -> None:
     assert store.keys()[0].tenant == tenant.id
 
 
-def test_a_key_is_kept_without_its_text(store: KeyStore, tenant: str, tmp_path: Path) -> None:
+def test_a_key_is_kept_without_its_text(embedded: Database, pepper: Pepper, clock: Clock, tmp_path: Path) -> None:
+    store = KeyStore(embedded, pepper, clock=clock)
+    tenant = store.create_tenant("acme", actor="test").id
     key, text = store.create(
         tenant,
         "ci",
@@ -140,14 +140,14 @@ def test_a_revoked_key_cannot_be_rotated(store: KeyStore, tenant: str) -> None:
         store.rotate(key.id, actor="test")
 
 
-def test_to_revoke_twice_changes_nothing(store: KeyStore, tenant: str, clock: Clock, tmp_path: Path) -> None:
+def test_to_revoke_twice_changes_nothing(store: KeyStore, tenant: str, clock: Clock) -> None:
     key, _ = store.create(tenant, "x", actor="test")
     revoked = store.revoke(key.id, actor="test")
     assert revoked.revoked_at == clock.now
-    before = store.revision(), audit(tmp_path)
+    before = store.revision(), audit(store)
     clock.now += 100
     assert store.revoke(key.id, actor="test") == revoked
-    assert (store.revision(), audit(tmp_path)) == before
+    assert (store.revision(), audit(store)) == before
 
 
 @pytest.mark.parametrize("act", [KeyStore.rotate, KeyStore.revoke])
@@ -156,7 +156,7 @@ def test_a_key_that_is_not_there(store: KeyStore, act: Callable[..., Any]) -> No
         act(store, "gone", actor="test")
 
 
-def test_every_act_is_numbered_and_audited(store: KeyStore, tenant: str, tmp_path: Path) -> None:
+def test_every_act_is_numbered_and_audited(store: KeyStore, tenant: str) -> None:
     revisions = [store.revision()]
     key, _ = store.create(tenant, "x", actor="alice")
     revisions.append(store.revision())
@@ -165,7 +165,7 @@ def test_every_act_is_numbered_and_audited(store: KeyStore, tenant: str, tmp_pat
     store.revoke(key.id, actor="carol")
     revisions.append(store.revision())
     assert revisions == sorted(set(revisions))
-    assert audit(tmp_path) == [
+    assert audit(store) == [
         ("test", "tenant.create", tenant),
         ("alice", "key.create", key.id),
         ("bob", "key.rotate", key.id),
@@ -173,8 +173,8 @@ def test_every_act_is_numbered_and_audited(store: KeyStore, tenant: str, tmp_pat
     ]
 
 
-def test_an_act_that_failed_leaves_no_trace(store: KeyStore, tenant: str, tmp_path: Path) -> None:
-    before = store.revision(), audit(tmp_path)
+def test_an_act_that_failed_leaves_no_trace(store: KeyStore, tenant: str) -> None:
+    before = store.revision(), audit(store)
     for act in (
         lambda: store.create("nobody", "x", actor="test"),
         lambda: store.rotate("gone", actor="test"),
@@ -182,7 +182,7 @@ def test_an_act_that_failed_leaves_no_trace(store: KeyStore, tenant: str, tmp_pa
     ):
         with pytest.raises(HeadraceError):
             act()
-    assert (store.revision(), audit(tmp_path)) == before
+    assert (store.revision(), audit(store)) == before
 
 
 def test_keys_that_died_long_ago_are_left_out(store: KeyStore, tenant: str, clock: Clock) -> None:
@@ -196,8 +196,8 @@ def test_keys_that_died_long_ago_are_left_out(store: KeyStore, tenant: str, cloc
     assert store.current() == (store.revision(), [alive])
 
 
-def test_another_handle_sees_the_change(store: KeyStore, tenant: str, tmp_path: Path, pepper: Pepper) -> None:
-    other = KeyStore(Database(default_url(tmp_path)), pepper)
+def test_another_handle_sees_the_change(store: KeyStore, tenant: str, database_url: str, pepper: Pepper) -> None:
+    other = KeyStore(Database(database_url), pepper)
     key, _ = store.create(tenant, "x", actor="test")
     revision, keys = other.current()
     assert (revision, [found.id for found in keys]) == (store.revision(), [key.id])

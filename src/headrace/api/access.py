@@ -20,7 +20,7 @@ from headrace.wire.routes import Handler
 
 Endpoint = Callable[[Exchange, Record], Awaitable[None]]
 
-_CLIENT_CLOSED = 499
+CLIENT_CLOSED = 499
 """nginx's status for a client that went away before its answer."""
 _ID_LENGTH = 200
 
@@ -57,7 +57,7 @@ class Access:
                         error.status, [*error.headers(), request_id(record, dialect)], dialect.error(error)
                     )
             except asyncio.CancelledError:
-                record.reason, record.status = "client_gone", _CLIENT_CLOSED
+                record.reason, record.status = "client_gone", CLIENT_CLOSED
                 raise
             finally:
                 in_flight.value -= 1

@@ -16,6 +16,7 @@ from headrace.api.gateway import Gateway
 from headrace.api.idempotency import Idempotency
 from headrace.api.inside import Inside
 from headrace.api.keys import Keyring
+from headrace.api.ledger import Ledger
 from headrace.api.length import Length
 from headrace.api.limits import Limits
 from headrace.api.listing import PREFIX, Listing
@@ -34,6 +35,8 @@ from headrace.store.keys import KeyStore
 from headrace.store.limits.limiter import LimiterService
 from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
+from headrace.store.spool import Spool
+from headrace.store.usage import UsageStore
 from headrace.telemetry.logs import LineWriter
 from headrace.telemetry.metrics import Registry
 from headrace.telemetry.traces import Tracer
@@ -84,6 +87,10 @@ class ApiService:
         self.registry.on_collect(self._collect)
         self._store = _open_store(settings)
         self._keys = Keyring(self._store, home() / "keys.snapshot")
+        self._ledger = Ledger(
+            Spool(settings.spool or home() / "spool", limit=settings.spool_limit),
+            UsageStore(self._store.database, retention=settings.ledger_days),
+        )
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
@@ -99,6 +106,7 @@ class ApiService:
             Limits(self._limiter, self._metrics),
             Length(Inside(self._fleet, secret)),
             Idempotency(self._keep, settings.idempotency_hours * 3600),
+            self._ledger,
             self._metrics,
             secret,
             rules,
@@ -111,7 +119,7 @@ class ApiService:
         self.routes = self._routes(Access(AccessLog(self._writer), self._metrics, spans))
 
     async def start(self) -> None:
-        await asyncio.gather(self._keys.start(), self._fleet.start())
+        await asyncio.gather(self._keys.start(), self._fleet.start(), self._ledger.start())
         jobs = (self._fleet.run(), self._forwarder.watch.run(), self._limiter.run(), self._aliases.run())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
@@ -138,6 +146,7 @@ class ApiService:
         self._fleet.close()
         await self._limiter.close()
         await self._keep.close()
+        await self._ledger.close()
         await self._keys.close()
         self._store.close()
         self._writer.close()
@@ -160,3 +169,9 @@ class ApiService:
         self._metrics.limits_fallback.set(self._limiter.fallback)
         self._metrics.log_dropped.value = self._writer.dropped
         self._metrics.spans_dropped.value = self._tracer.dropped if self._tracer is not None else 0
+        self._metrics.ledger_records.value = self._ledger.booked
+        self._metrics.ledger_dropped.value = self._ledger.spool.dropped
+        self._metrics.ledger_refused.value = self._ledger.refused
+        self._metrics.ledger_unsynced.value = self._ledger.unsynced
+        self._metrics.spool_bytes.set(self._ledger.spool.size)
+        self._metrics.ledger_lag.set(self._ledger.lag)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from headrace.api.access import request_id
+from headrace.api.bill import Bill
 from headrace.api.fleet import Fleet, Router
 from headrace.api.length import worker_refusal
 from headrace.api.meter import StreamMeter
@@ -50,6 +51,7 @@ class Shipment(Struct, eq=False):
     translator: Translator | None
     admin: bool
     """Show which worker answered."""
+    bill: Bill
     timeout: float
     """Seconds until the first event at most."""
     spare: bool = False
@@ -73,15 +75,16 @@ class Forwarder:
         self._fleet = fleet
         self.watch = RelayWatch(_HEARTBEAT_SECONDS)
 
-    async def send(self, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
-        """Answer the client; the usage, if the answer told it. Raises ApiError, also after the answer has begun.
+    async def send(self, exchange: Exchange, shipment: Shipment, record: Record) -> None:
+        """Answer the client, and close the bill before the last byte. Raises ApiError, also in the middle.
 
         Where there is a spare and this model fails, ``shipment.refused`` says so, and the client was told nothing.
         """
         error: WireError | None = None
         for router in self._fleet.order(shipment.pool, shipment.prefix):
             try:
-                return await self._through(router, exchange, shipment, record)
+                await self._through(router, exchange, shipment, record)
+                return
             except WireError as lost:
                 error = lost
                 if exchange.started or isinstance(lost, UpstreamTimeout):
@@ -92,9 +95,8 @@ class Forwarder:
         if not shipment.spare:
             raise failure
         shipment.refused = failure.code or "error"
-        return None
 
-    async def _through(self, router: Router, exchange: Exchange, shipment: Shipment, record: Record) -> Usage | None:
+    async def _through(self, router: Router, exchange: Exchange, shipment: Shipment, record: Record) -> None:
         meter = StreamMeter(shipment.wants_usage)
 
         def start(head: ResponseHead) -> list[tuple[bytes, bytes]]:
@@ -126,13 +128,16 @@ class Forwarder:
             if relay.stalled:
                 record.client_stall_ms = milliseconds(relay.stalled)
         if answer is not None:
-            return self._respond(exchange, shipment, record, answer)
-        exchange.finish()
+            self._respond(exchange, shipment, record, answer)
+            return
         if meter.failed:
             record.reason, record.status = "worker_lost", 502
-        return meter.usage or usage.read_tail(relay.tail)
+            shipment.bill.failed(record.status)
+        else:
+            shipment.bill.answered(exchange.status, meter.usage or usage.read_tail(relay.tail), meter.events)
+        exchange.finish()
 
-    def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> Usage | None:
+    def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> None:
         head = answer.head
         headers = [content_type(head), *_headers(head, shipment, record, exchange.dialect)]
         body = answer.body
@@ -144,13 +149,14 @@ class Forwarder:
             code = usage.error_code(body)
             if shipment.spare and answer.status in _PASSED_OVER and code not in _OWN_FAULT:
                 shipment.refused = code
-                return None
+                return
             too_long = worker_refusal(answer.status, body)
             if too_long is not None:
                 record.reason = too_long.code or code
                 headers = [*too_long.headers(), *_headers(head, shipment, record, exchange.dialect)]
+                shipment.bill.answered(too_long.status, None)
                 exchange.respond(too_long.status, headers, exchange.dialect.error(too_long))
-                return None
+                return
             record.reason = code
             body = exchange.dialect.passed_error(answer.status, body)
             retry_after = head.header(b"retry-after")
@@ -158,11 +164,9 @@ class Forwarder:
                 headers.append((b"retry-after", retry_after))
         elif shipment.translator is not None:
             body = shipment.translator.answer(body)
+        found = usage.read(answer.body) if answer.status == 200 else None
+        shipment.bill.answered(answer.status, None if found is None else found.usage)
         exchange.respond(answer.status, headers, body)
-        if answer.status != 200:
-            return None
-        found = usage.read(answer.body)
-        return found.usage if found is not None else None
 
 
 async def _connect(router: Router, record: Record) -> Connection:

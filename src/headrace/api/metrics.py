@@ -39,6 +39,24 @@ class ApiMetrics:
             "1 while Redis does not answer and limits are applied in local shares.",
             merge="max",
         ).only
+        self.ledger_records = registry.counter(
+            "llm_api_ledger_records_total", "Requests whose usage was written down."
+        ).only
+        self.ledger_dropped = registry.counter(
+            "llm_api_ledger_dropped_total", "Requests whose usage is lost: the spool, or its disk, was full."
+        ).only
+        self.ledger_refused = registry.counter(
+            "llm_api_ledger_refused_total", "Lines of usage that were damaged, too old, or refused by the database."
+        ).only
+        self.ledger_unsynced = registry.counter(
+            "llm_api_ledger_sync_failures_total", "Times that usage could not be forced to the disk."
+        ).only
+        self.spool_bytes = registry.gauge(
+            "llm_api_ledger_spool_bytes", "Usage that waits for the database, of all processes.", merge="max"
+        ).only
+        self.ledger_lag = registry.gauge(
+            "llm_api_ledger_lag_seconds", "How long the oldest usage has been waiting for the database.", merge="max"
+        ).only
         self.in_flight = registry.gauge("llm_api_in_flight", "Requests that are being answered.").only
         self.spans_dropped = registry.counter(
             "llm_api_spans_dropped_total", "Spans that the collector did not take in time."

@@ -40,7 +40,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     replayed: bool = False
     """Answered from what was kept of an earlier request: nothing was used."""
     estimated: bool = False
-    """The client left before the tokens were counted; these are estimated."""
+    """No worker told the tokens, most likely because the client left; these are our own counts."""
     auth_ms: float = 0.0
     queue_ms: int = 0
     connect_ms: float = 0.0

