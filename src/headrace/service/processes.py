@@ -1,9 +1,9 @@
 """Several processes behind one traffic port.
 
 The parent binds the port once for each child (``SO_REUSEPORT``: the kernel spreads new connections) and keeps the
-sockets, so that a child that dies is replaced without a refused connection. It alone has the ops port: it merges its
-children's metrics, is ready when all of them are, and passes the drain on. It talks to each child over a Unix socket
-on which the child serves an ops port of its own.
+sockets, so that a child that dies is replaced without a refused connection; it lets go of them when a drain begins. It
+alone has the ops port: it merges its children's metrics, is ready when all of them are, and passes the drain on. It
+talks to each child over a Unix socket on which the child serves an ops port of its own.
 """
 
 from __future__ import annotations
@@ -13,133 +13,86 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from headrace.errors import WireError
+from headrace.errors import ConfigError, HeadraceError
+from headrace.service.child import Child
 from headrace.service.ops import ops_routes
 from headrace.service.secret import HopSecret
 from headrace.service.sockets import listen
-from headrace.telemetry.metrics import FamilySnapshot, merge, render
-from headrace.wire.client import Origin, fetch
+from headrace.telemetry.metrics import merge, render
 from headrace.wire.server import Server
 
 log = logging.getLogger(__name__)
 
-_CHILD = "HEADRACE_CHILD"
+_LOOK_SECONDS = 0.2
 _RESTART_SECONDS = 1.0
-_CHILD_TIMEOUT = 5.0
-
-
-@dataclass(frozen=True)
-class FleetChild:
-    """What a child of a fleet was given by its parent."""
-
-    traffic: socket.socket
-    ops: socket.socket
-    parent: int
-
-
-def child_of_fleet() -> FleetChild | None:
-    """The sockets that this process inherited, if it is a child of a ``Fleet``."""
-    numbers = os.environ.get(_CHILD, "")
-    if not numbers:
-        return None
-    traffic, ops, parent = (int(number) for number in numbers.split(","))
-    return FleetChild(socket.socket(fileno=traffic), socket.socket(fileno=ops), parent)
-
-
-class _Child:
-    """One process, its sockets, and the way to ask it."""
-
-    def __init__(self, traffic: socket.socket, folder: Path, index: int) -> None:
-        path = str(folder / f"{index}.sock")
-        self.origin = Origin("http://child", unix_path=path)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.started = 0.0
-        self._traffic = traffic
-        self._ops = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._ops.bind(path)
-        self._ops.setblocking(False)
-
-    def spawn(self, alive: int) -> None:
-        descriptors = (self._traffic.fileno(), self._ops.fileno(), alive)
-        environment = {**os.environ, _CHILD: ",".join(map(str, descriptors))}
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603  our own command line, once more
-            [sys.executable, "-m", "headrace", *sys.argv[1:]], env=environment, pass_fds=descriptors
-        )
-
-    def send(self, number: signal.Signals) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
+"""A process that lived for less waits so long for its successor."""
+_GRACE_SECONDS = 5.0
 
 
 class Fleet:
     """The parent of ``count`` processes that serve the same port. An ``OpsView``."""
 
-    def __init__(self, host: str, port: int, name: str, count: int, secret: HopSecret, drain_timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        name: str,
+        count: int,
+        secret: HopSecret,
+        drain_timeout: float,
+        command: Sequence[str] = (),
+    ) -> None:
+        """``command``: what each process runs; our own command line, if empty."""
         self._host, self._port, self._name, self._count = host, port, name, count
         self._secret = secret
         self._drain_timeout = drain_timeout
-        self._children: list[_Child] = []
-        self._restarts = 0
+        self._command = command or (sys.executable, "-m", "headrace", *sys.argv[1:])
+        self._children: list[Child] = []
         self._stopping = asyncio.Event()
         self._signals = 0
+        self._failure: HeadraceError | None = None
 
     def run(self, ops: socket.socket, parent: int | None) -> None:
-        """Serve until SIGTERM, SIGINT, ``POST /drain`` or the end of our own parent."""
+        """Serve until SIGTERM, SIGINT, ``POST /drain`` or the end of our own parent.
+
+        Raises ConfigError where the processes end because of their settings: the same ones would end the next.
+        """
         with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
             port = self._port
             for index in range(self._count):
                 traffic = listen(self._host, port, self._name, shared=True)
                 port = traffic.getsockname()[1]
-                self._children.append(_Child(traffic, Path(folder), index))
+                self._children.append(Child(self._command, traffic, Path(folder) / f"{index}.sock"))
             uvloop.run(self._main(ops, parent))
+        if self._failure is not None:
+            raise self._failure
 
     async def unready(self) -> str | None:
         if self._stopping.is_set():
             return "draining"
-        for child in self._children:
-            try:
-                answer = await fetch(child.origin, "GET", "/readyz", timeout=_CHILD_TIMEOUT)
-            except WireError as error:
-                return f"a process does not answer: {error}"
-            if answer.status != 200:
-                return answer.body.decode().strip()
-        return None
+        reasons = await asyncio.gather(*(child.unready() for child in self._children))
+        return next((reason for reason in reasons if reason is not None), None)
 
     async def metrics(self) -> bytes:
-        snapshots = []
-        for child in self._children:
-            document = await self._ask(child, "/debug/metrics")
-            if document is not None:
-                snapshots.append(msgspec.json.decode(document, type=list[FamilySnapshot]))
-        return render(merge(snapshots))
+        return render(merge(await asyncio.gather(*(child.metrics() for child in self._children))))
 
     async def load(self) -> bytes | None:
         return None
 
     async def debug(self, path: str) -> bytes | None:
         """Every process's page, in a list."""
-        pages = [await self._ask(child, f"/debug/{path}") for child in self._children]
+        pages = await asyncio.gather(*(child.ask(f"/debug/{path}") for child in self._children))
         found = [msgspec.Raw(page) for page in pages if page is not None]
         return msgspec.json.encode(found) if found else None
-
-    async def _ask(self, child: _Child, path: str) -> bytes | None:
-        try:
-            answer = await fetch(child.origin, "GET", path, timeout=_CHILD_TIMEOUT)
-        except WireError as error:
-            log.warning("a process does not answer", extra={"error": str(error)})
-            return None
-        return answer.body if answer.status == 200 else None
 
     async def _main(self, ops: socket.socket, parent: int | None) -> None:
         loop = asyncio.get_running_loop()
@@ -155,30 +108,41 @@ class Fleet:
             await self._stop_children()
         finally:
             os.close(held)
+            os.close(alive)
             await server.close()
+            for child in self._children:
+                child.close()
 
     async def _keep_running(self, alive: int) -> None:
         for child in self._children:
             child.spawn(alive)
         while not self._stopping.is_set():
             for child in self._children:
-                code = child.process.poll() if child.process is not None else None
-                if code is not None and time.monotonic() - child.started > _RESTART_SECONDS:
-                    log.error("a process died; starting another", extra={"exit_code": code})
-                    self._restarts += 1
-                    child.spawn(alive)
+                self._replace(child, alive)
             try:
-                await asyncio.wait_for(self._stopping.wait(), 0.2)
+                await asyncio.wait_for(self._stopping.wait(), _LOOK_SECONDS)
             except TimeoutError:
                 continue
 
+    def _replace(self, child: Child, alive: int) -> None:
+        """Start another process in the place of one that died."""
+        code = child.ended()
+        if code is None or time.monotonic() - child.started < _RESTART_SECONDS:
+            return
+        if code == ConfigError.exit_code:
+            self._failure = ConfigError("the processes cannot run with these settings: see their messages above")
+            self._stopping.set()
+            return
+        log.error("a process died; starting another", extra={"exit_code": code})
+        child.spawn(alive)
+
     async def _stop_children(self) -> None:
+        """Drain them. Our own hold on their sockets ends first: else the system went on to accept connections there."""
         for child in self._children:
+            child.traffic.close()
             child.send(signal.SIGTERM)
-        deadline = time.monotonic() + self._drain_timeout + _CHILD_TIMEOUT
-        while time.monotonic() < deadline and any(
-            child.process is not None and child.process.poll() is None for child in self._children
-        ):
+        deadline = time.monotonic() + self._drain_timeout + _GRACE_SECONDS
+        while time.monotonic() < deadline and any(child.ended() is None for child in self._children):
             await asyncio.sleep(0.05)
         for child in self._children:
             child.send(signal.SIGKILL)

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 from headrace.config import ServiceSettings
-from headrace.service.processes import Fleet, child_of_fleet
+from headrace.service.child import child_of_fleet
+from headrace.service.processes import Fleet
 from headrace.service.runner import run_process
 from headrace.service.secret import HopSecret
 from headrace.service.service import Service

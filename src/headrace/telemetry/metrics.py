@@ -206,6 +206,11 @@ def merge(snapshots: Iterable[list[FamilySnapshot]]) -> list[FamilySnapshot]:
     return list(merged.values())
 
 
+def lasting(snapshot: Iterable[FamilySnapshot]) -> list[FamilySnapshot]:
+    """What stays true of a process that is gone: its counts, but none of its gauges."""
+    return [family for family in snapshot if family.kind != "gauge"]
+
+
 def render(snapshot: list[FamilySnapshot]) -> bytes:
     """Prometheus' text format, version 0.0.4."""
     registry = CollectorRegistry(auto_describe=False)
