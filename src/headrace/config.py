@@ -368,6 +368,8 @@ def _explain(kind: type[Settings], error: ValidationError, origin: Mapping[str, 
 
 
 def _reason(kind: type[Settings], key: str, item: Any) -> str:
+    if item["type"] == "extra_forbidden" and len(item["loc"]) > 1:
+        return "unknown setting"
     if item["type"] == "extra_forbidden":
         return f"unknown setting; allowed are {', '.join(sorted(kind.model_fields))}"
     if item["type"] == "missing":

@@ -84,6 +84,8 @@ def test_list_that_is_not_json_is_named(
         ("router: [", "is not valid YAML"),
         ("- router", "must hold sections"),
         ("router: {port: 70000}", "router.port: "),
+        ("router: {pools: {m: {queu: 3}}}", "router.pools.m.queu: unknown setting"),
+        ("router: {profiles: {mine: {prefix: 0}}}", "router.profiles.mine.prefix: "),
         ("router: {log_level: loud}", "must be one of debug, info, warning, error"),
         ("router: {workers: m}", "router.workers: "),
     ],

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from headrace.router.health.monitor import Monitor, Verdict, small_request
-from headrace.router.health.progress import PATIENCE
+from headrace.router.health.progress import BLIND
 from headrace.router.worker import Load, ModelLoad, State, Worker
 from headrace.service.secret import HopSecret
 from tests.fakes import FakeWorker, answer, chunk, completion, held, refuse, silence, stream_head, tokens
@@ -34,7 +34,7 @@ class Doctor:
     def look(self, *silent: Worker) -> None:
         """Check, as if ``silent`` had given no sign for a long time."""
         for worker in silent:
-            worker.progress_at = time.monotonic() - PATIENCE - 1
+            worker.progress_at = time.monotonic() - BLIND - 1
             for attempt in worker.attempts:
                 attempt.last_event = 0.0
         self.monitor.check()

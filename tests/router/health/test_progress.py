@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.errors import WireError
-from headrace.router.health.progress import FAILURES, PATIENCE, SOONER, silence, suspects
+from headrace.router.health.progress import BLIND, FAILURES, PATIENCE, SOONER, silence, suspects
 from headrace.router.worker import State, Worker
 from tests.router.fleet import ready, tell, ticket
 
@@ -26,6 +26,7 @@ class Stream:
 
 def busy(worker: Worker, silent: float, *streams: Stream) -> Worker:
     """``worker`` has work and gave no sign for so long."""
+    tell(worker, iterations=7)
     worker.begin(ticket())
     worker.progress_at = NOW - silent
     worker.attempts.update(streams)
@@ -66,6 +67,19 @@ def test_idle_peers_prove_nothing() -> None:
     stuck, idle = ready(2)
     busy(stuck, SOONER + 1)
     assert suspects([stuck, idle], NOW) == {}
+
+
+def test_engine_that_cannot_show_its_progress_gets_more_time() -> None:
+    blind, peer = ready(2)
+    for worker, silent in ((blind, PATIENCE + 1), (peer, 0.0)):
+        busy(worker, silent)
+    tell(blind)
+    assert suspects([blind, peer], NOW) == {}
+    blind.attempts.add(Stream(NOW - PATIENCE - 1))  # it could have gone on with this one
+    assert list(suspects([blind, peer], NOW)) == [blind]
+    blind.attempts.clear()
+    blind.progress_at = NOW - BLIND - 1
+    assert list(suspects([blind, peer], NOW)) == [blind]
 
 
 def test_event_of_any_stream_is_a_sign() -> None:

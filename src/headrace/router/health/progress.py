@@ -3,7 +3,10 @@
 A sign of progress is a step of the engine's own counter (``iterations``), an event of one of our streams, or an answer.
 A worker with work of ours and no sign for ``PATIENCE`` seconds is suspect; after ``SOONER`` seconds already if most of
 its busy peers got on in the last ``RECENT`` seconds, since then it is not the load that is to blame. Idle is not
-silent, and a stream that we do not read because its client is slow says nothing about the worker. Nor does a 4xx ever.
+silent, and a stream that we do not read because its client is slow says nothing about the worker. Nor does a 4xx.
+
+An engine without a step counter whose requests do not stream, or have not begun to, cannot show that it works: it
+gets ``BLIND`` seconds, and its peers prove nothing.
 
 Also suspect is a worker that answered ``FAILURES`` requests in a row with a 5xx (but 503) without finishing one.
 
@@ -18,6 +21,7 @@ from headrace.router.worker import Worker
 
 PATIENCE = 30.0
 SOONER = 10.0
+BLIND = 300.0
 RECENT = 2.0
 FAILURES = 5
 
@@ -37,11 +41,18 @@ def suspects(members: Collection[Worker], now: float) -> dict[Worker, str]:
     silences = {worker: silence(worker, now) for worker in members if worker.in_flight}
     advancing = sum(silent <= RECENT for silent in silences.values())
     found = {}
+    peers = len(silences) - 1
     for worker, silent in silences.items():
-        peers = len(silences) - 1
-        if silent > PATIENCE or (silent > SOONER and advancing and advancing * 2 >= peers):
+        if silent > _patience(worker, advancing > 0 and advancing * 2 >= peers):
             found[worker] = f"no progress for {silent:.0f} s with {worker.in_flight} requests"
     for worker in members:
         if worker.failures >= FAILURES:
             found.setdefault(worker, f"{worker.failures} requests failed in a row")
     return found
+
+
+def _patience(worker: Worker, peers_advance: bool) -> float:
+    """How long its silence means nothing."""
+    if not worker.load.iterations and not any(attempt.last_event for attempt in worker.attempts):
+        return BLIND
+    return SOONER if peers_advance else PATIENCE
