@@ -78,6 +78,7 @@ class ServiceSettings(Settings):
     port: Port = Field(description="Traffic port.")
     ops_port: Port = Field(description="Ops port.")
     host: str = Field("0.0.0.0", description="Address to listen on.")
+    ops_host: str = Field("", description="The same for the ops port; empty: as `host`.")
     drain_timeout: Seconds = Field(60.0, description="Seconds that running requests get to finish after SIGTERM.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     hop_secret: str = Field(
@@ -94,11 +95,15 @@ class ApiSettings(ServiceSettings):
     ops_port: Port = Field(9100, description="Ops port.")
     processes: PositiveInt = Field(1, description="Processes that share the traffic port.")
     router: list[HttpUrl] = Field(["http://127.0.0.1:8001"], description="Addresses of the routers.")
-    database: str = Field("", description="SQLAlchemy URL of the key store; empty: SQLite under HEADRACE_HOME.")
+    database: str = Field(
+        "", description="SQLAlchemy URL of the key store; empty: SQLite under HEADRACE_HOME.", repr=False
+    )
     redis: str = Field(
         "", description="URL of the Redis or Valkey that limits are counted in; empty: in memory.", repr=False
     )
-    pepper: str = Field("", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.")
+    pepper: str = Field(
+        "", description="Secret that keys are hashed with; empty: made once under HEADRACE_HOME.", repr=False
+    )
     spool: Path | None = Field(
         None, description="Folder where usage waits for the database; empty: spool under HEADRACE_HOME."
     )
@@ -345,8 +350,10 @@ def _read(file: Path) -> dict[str, Any]:
         document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8: {error.reason}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: must hold sections such as api:, not {type(document).__name__}")
     known = {section.section for section in SECTIONS}
@@ -377,4 +384,12 @@ def _reason(kind: type[Settings], key: str, item: Any) -> str:
     field = kind.model_fields.get(key)
     allowed = get_args(field.annotation) if field is not None and item["type"] == "literal_error" else ()
     hint = f"must be one of {', '.join(map(str, allowed))}" if allowed else item["msg"][0].lower() + item["msg"][1:]
-    return f"{hint} (got {item['input']!r})"
+    shown = field is not None and field.repr and not isinstance(item["input"], dict | list)
+    return f"{hint} (got {item['input']!r})" if shown else hint
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where. PyYAML's own text repeats the line, which may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or "it cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark is not None else str(what)

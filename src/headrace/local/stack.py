@@ -126,8 +126,9 @@ class StackBuilder:
         ops_port = self._ports.internal(default_ops_port)
         flags = ("--host", host, "--port", str(port), "--ops-port", str(ops_port), *self._config)
         command = (sys.executable, "-m", "headrace", *arguments, *flags)
-        drain = {f"HEADRACE_{section.upper()}_DRAIN_TIMEOUT": str(self._settings.drain_timeout)}
-        return Program(name, command, self._environ | drain, ops_port, f"http://{_reachable(host)}:{port}")
+        prefix = f"HEADRACE_{section.upper()}_"
+        own = {f"{prefix}DRAIN_TIMEOUT": str(self._settings.drain_timeout), f"{prefix}OPS_HOST": _LOOPBACK}
+        return Program(name, command, self._environ | own, ops_port, f"http://{_reachable(host)}:{port}")
 
 
 def _reachable(host: str) -> str:

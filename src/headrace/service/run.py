@@ -26,7 +26,7 @@ def run(build: Callable[[], Service], settings: ServiceSettings, name: str) -> N
     if child is not None:
         run_process(build, secret, settings.drain_timeout, child.traffic, child.ops, child.parent)
         return
-    ops = listen(settings.host, settings.ops_port, f"{name} ops")
+    ops = listen(settings.ops_host or settings.host, settings.ops_port, f"{name} ops")
     processes: int = getattr(settings, "processes", 1)
     if processes > 1:
         Fleet(settings.host, settings.port, name, processes, secret, settings.drain_timeout).run(
