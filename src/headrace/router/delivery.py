@@ -158,15 +158,14 @@ class Delivery:
         assert worker is not None
         connection = worker.origin.take() or await worker.origin.connect()
         journey.working = True
-        request = self._head(journey, worker, len(body)) + body
-        try:
-            return await relay.begin(connection, request)
+        try:  # the request is no variable: a stream would hold a second copy of its body to its end
+            return await relay.begin(connection, self._head(journey, worker, len(body)) + body)
         except ConnectionLost as lost:
             if not lost.stale:
                 raise
-        return await self._again(journey, worker, relay, request)
+        return await self._again(journey, worker, relay, body)
 
-    async def _again(self, journey: Journey, worker: Worker, relay: Relay, request: bytes) -> Answer | None:
+    async def _again(self, journey: Journey, worker: Worker, relay: Relay, body: bytes) -> Answer | None:
         """Once more over a fresh connection: a kept one may have been closed before the request was there.
 
         Where nobody listens any more it was no such thing: the worker died, and perhaps of this request.
@@ -176,7 +175,7 @@ class Delivery:
             connection = await worker.origin.connect()
         except ConnectError as error:
             raise ConnectionLost(str(error)) from None
-        return await relay.begin(connection, request)
+        return await relay.begin(connection, self._head(journey, worker, len(body)) + body)
 
     def _head(self, journey: Journey, worker: Worker, length: int) -> bytes:
         """The request line and headers for the worker: nothing of ours but the id, and the secret."""
@@ -334,19 +333,20 @@ class Delivery:
         """Send the last events of a stream that lacks nothing else; its usage only if a worker can soon count it."""
         queue, ticket = journey.queue, journey.ticket
         ticket.deadline = time.monotonic() + _COUNT_SECONDS
-        usage_event = None
-        while usage_event is None:
+        usage_event = b""
+        for _ in range(self._attempts):
             try:
                 worker = queue.try_admit(ticket, journey.tried) or await self._queue(journey)
             except ApiError:
                 break
             try:
                 usage_event = await resumption.usage(RemoteTokenizer(worker.origin, self._auth))
+                break
             except WireError:
                 journey.tried += (worker,)
             finally:
                 queue.release(worker, ticket, finished=False)
-        journey.exchange.write((usage_event or b"") + resumption.end())
+        journey.exchange.write(usage_event + resumption.end())
         journey.exchange.finish()
 
 

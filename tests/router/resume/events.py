@@ -40,4 +40,4 @@ def read(events: bytes) -> list[Any]:
 def said(events: bytes) -> str:
     """The text of a chat's events."""
     documents = [one for one in read(events) if one != "[DONE]"]
-    return "".join(choice["delta"].get("content") or "" for one in documents for choice in one["choices"])
+    return "".join(choice["delta"].get("content") or "" for one in documents for choice in one.get("choices", ()))

@@ -10,8 +10,8 @@ from headrace.errors import NotResumable, ProtocolError
 from headrace.wire.client import Origin, fetch
 
 _PATH = "/tokenize"
-_SECONDS = 30.0
-"""A busy worker is slow, and the client waits already."""
+_SECONDS = 15.0
+"""A busy worker is slow, but the client waits already."""
 
 
 class _Tokens(msgspec.Struct):

@@ -1,0 +1,1 @@
+"""Whether llm-api and the router stay as large as they are, over a million requests."""
