@@ -47,6 +47,7 @@ class PostgreSQL:
         with engine.begin() as connection:
             connection.execute(text("SET LOCAL lock_timeout = '10s'"))
             connection.execute(text("TRUNCATE tenants, keys, audit, usage_records, usage_daily RESTART IDENTITY"))
+            connection.execute(text("TRUNCATE responses, files, file_chunks, batches, batch_results"))
             connection.execute(text("UPDATE key_state SET revision = 0, pepper = NULL"))
         engine.dispose()
         self._free.append(url)

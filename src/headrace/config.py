@@ -112,6 +112,9 @@ class ApiSettings(ServiceSettings):
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
     aliases: Path | None = Field(None, description="YAML file of aliases, read again when it changes.")
     media_hosts: list[str] = Field([], description="Hosts that media may be fetched from; `data:` URLs are allowed.")
+    responses_days: float = Field(
+        30.0, ge=0, description="Days for which responses are stored, unless the client says `store: false`; 0: never."
+    )
     idempotency_hours: float = Field(24.0, gt=0, description="Hours for which an Idempotency-Key is remembered.")
     otlp: str = Field("", description="URL of an OTLP/HTTP collector for traces, such as http://collector:4318.")
     otlp_sample: float = Field(

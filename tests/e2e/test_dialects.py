@@ -10,7 +10,7 @@ import anthropic
 import pytest
 from anthropic import Anthropic
 from anthropic.types import Message, TextBlock
-from openai import BadRequestError, OpenAI
+from openai import NotFoundError, OpenAI
 
 from tests.e2e.patience import PATIENCE
 from tests.e2e.stack import API, CHAT_MODEL, EMBEDDING_MODEL, Stack
@@ -104,10 +104,10 @@ def test_beginning_of_the_answer_is_continued(claude: Anthropic, client: OpenAI)
 
 
 def test_messages_errors(claude: Anthropic) -> None:
-    with pytest.raises(anthropic.BadRequestError) as caught:
+    with pytest.raises(anthropic.NotFoundError) as caught:
         claude.messages.create(**{**ASK, "model": EMBEDDING_MODEL})
     assert caught.value.type == "invalid_request_error"
-    with pytest.raises(anthropic.BadRequestError, match="tokens"):
+    with pytest.raises(anthropic.NotFoundError, match="tokens"):
         claude.messages.create(**{**ASK, "messages": [{"role": "user", "content": "mill " * 20_000}]})
 
 
@@ -142,9 +142,18 @@ def test_response_says_what_a_chat_completion_says(client: OpenAI) -> None:
     assert events[-1].response.usage == whole.usage
 
 
-def test_earlier_responses_are_not_stored(client: OpenAI) -> None:
-    with pytest.raises(BadRequestError, match="not stored here"):
-        client.responses.create(model=CHAT_MODEL, input=QUESTION, previous_response_id="resp_1")
+def test_conversation_goes_on_from_a_stored_response(client: OpenAI) -> None:
+    first = client.responses.create(model=CHAT_MODEL, input=QUESTION, max_output_tokens=8)
+    second = client.responses.create(
+        model=CHAT_MODEL, input="And then?", max_output_tokens=8, previous_response_id=first.id
+    )
+    assert first.usage is not None
+    assert second.usage is not None
+    assert second.usage.input_tokens > first.usage.input_tokens
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+    client.responses.delete(first.id)
+    with pytest.raises(NotFoundError):
+        client.responses.create(model=CHAT_MODEL, input="x", previous_response_id=first.id)
 
 
 # ---- tokens ----

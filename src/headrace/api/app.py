@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.api.access import Access
 from headrace.api.aliases.book import AliasBook
+from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
@@ -24,6 +25,8 @@ from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
 from headrace.api.openapi import PublicDocument
 from headrace.api.record import AccessLog
+from headrace.api.shelf import PREFIX as SHELF
+from headrace.api.shelf import Shelf
 from headrace.api.spans import Spans
 from headrace.config import ApiSettings, bootstrap_key, home
 from headrace.openai.rules import Rules
@@ -35,6 +38,7 @@ from headrace.store.keys import KeyStore
 from headrace.store.limits.limiter import LimiterService
 from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
+from headrace.store.objects.responses import ResponseStore
 from headrace.store.spool import Spool
 from headrace.store.usage import UsageStore
 from headrace.telemetry.logs import LineWriter
@@ -95,6 +99,9 @@ class ApiService:
         self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
         self._keep = _open_keep(settings)
+        days = settings.responses_days
+        responses = ResponseStore(self._store.database, days) if days else None
+        self._shelf = Shelf(responses, self._keys, self._metrics)
         rules = Rules(media_hosts=frozenset(host.lower() for host in settings.media_hosts))
         self._aliases = AliasBook(settings.aliases, rules)
         self._models = Models(self._fleet, self._aliases)
@@ -120,7 +127,13 @@ class ApiService:
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start(), self._ledger.start())
-        jobs = (self._fleet.run(), self._forwarder.watch.run(), self._limiter.run(), self._aliases.run())
+        jobs = (
+            self._fleet.run(),
+            self._forwarder.watch.run(),
+            self._limiter.run(),
+            self._aliases.run(),
+            self._shelf.run(),
+        )
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def unready(self) -> str | None:
@@ -147,6 +160,7 @@ class ApiService:
         await self._limiter.close()
         await self._keep.close()
         await self._ledger.close()
+        await self._shelf.close()
         await self._keys.close()
         self._store.close()
         self._writer.close()
@@ -157,10 +171,13 @@ class ApiService:
         routes = Routes()
         listing = Listing(self._keys, self._fleet, self._models)
         for one in INFERENCE:
-            endpoint = self._gateway.endpoint(one.kind, one.worker_path or one.path, one.dialect)
+            memory = self._shelf if one.kind is ResponsesRequest else None
+            endpoint = self._gateway.endpoint(one.kind, one.worker_path or one.path, one.dialect, memory)
             routes.add("POST", one.path, access.wrap(one.path, endpoint))
         routes.add("GET", "/v1/models", access.wrap("/v1/models", listing.all))
         routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))
+        for method, shelf in (("GET", self._shelf.show), ("DELETE", self._shelf.delete)):
+            routes.add(method, SHELF, access.wrap(SHELF + "{id}", shelf))
         routes.add("GET", "/openapi.json", access.wrap("/openapi.json", PublicDocument().serve))
         return routes
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from headrace.api import idempotency, prefix
 from headrace.api.access import CLIENT_CLOSED, Endpoint
@@ -47,6 +47,14 @@ _HEAD = b"%%b%%b%b: %%d\r\n%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%
 )
 
 
+class Memory(Protocol):
+    """Of conversations."""
+
+    async def recall(self, request: AnyRequest, principal: Principal) -> None: ...
+
+    def keep(self, request: AnyRequest, principal: Principal) -> None: ...
+
+
 class Gateway:
     """The endpoints that reach a worker."""
 
@@ -81,8 +89,13 @@ class Gateway:
         if secret.required:
             self._fixed_lines += b"%b: %b\r\n" % (contract.SECRET, secret.current)
 
-    def endpoint(self, kind: type[AnyRequest], path: str, dialect: Dialect = OPENAI) -> Endpoint:
-        """The endpoint that takes requests of ``kind``; workers answer them at ``path``."""
+    def endpoint(
+        self, kind: type[AnyRequest], path: str, dialect: Dialect = OPENAI, memory: Memory | None = None
+    ) -> Endpoint:
+        """The endpoint that takes requests of ``kind``; workers answer them at ``path``.
+
+        ``memory``: what a request may go on from, and where its answer is kept; None where there is no such thing.
+        """
         request_line = b"POST %b HTTP/1.1\r\n" % path.encode()
 
         async def serve(exchange: Exchange, record: Record) -> None:
@@ -104,6 +117,8 @@ class Gateway:
             request = kind.decode(exchange.request.body)
             if request.translator is not None:
                 exchange.dialect = request.translator
+            if memory is not None:
+                await memory.recall(request, principal)
             alias = self._models.alias(request.model)
             if alias is None:
                 pools: Sequence[PoolView] = (self._models.pool(request, principal),)
@@ -120,6 +135,8 @@ class Gateway:
             cost = self._estimator.estimate(record.model, len(text.data), text.media, sequences, cap)
             job = Job(exchange, record, principal, request, request_line, text, cost, sequences)
             await self._admit(job, pools, alias)
+            if memory is not None and exchange.status == 200 and not record.reason:
+                memory.keep(request, principal)
 
         return serve
 

@@ -58,6 +58,9 @@ class ApiMetrics:
             "llm_api_ledger_lag_seconds", "How long the oldest usage has been waiting for the database.", merge="max"
         ).only
         self.in_flight = registry.gauge("llm_api_in_flight", "Requests that are being answered.").only
+        self.responses_dropped = registry.counter(
+            "llm_api_responses_dropped_total", "Responses that could not be stored: too large, or no database for long."
+        ).only
         self.spans_dropped = registry.counter(
             "llm_api_spans_dropped_total", "Spans that the collector did not take in time."
         ).only

@@ -110,11 +110,15 @@ def _failure(text: str) -> dict[str, Any]:
 
 
 _MODEL = Parameter("id", "path")
+_RESPONSE = (Parameter("id", "path"),)
 
 PUBLIC = (
     *(Operation("POST", one.path, one.summary, one.body, streams=one.streams) for one in INFERENCE),
     Operation("GET", "/v1/models", "Models that the key may use", answer=ModelList),
     Operation("GET", "/v1/models/{id}", "One of them", answer=Model, parameters=(_MODEL,)),
+    Operation("GET", "/v1/responses/{id}", "A stored response", parameters=_RESPONSE),
+    Operation("DELETE", "/v1/responses/{id}", "Forget a stored response", parameters=_RESPONSE),
+    Operation("GET", "/v1/responses/{id}/input_items", "What it answered", parameters=_RESPONSE),
 )
 """What clients may call."""
 

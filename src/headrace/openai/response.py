@@ -100,6 +100,8 @@ class Settings(Struct, kw_only=True):
     top_p: float | None = None
     user: str | None = None
     safety_identifier: str | None = None
+    store: bool = False
+    previous_response_id: str | None = None
 
 
 class Response(Settings, kw_only=True):
@@ -114,8 +116,6 @@ class Response(Settings, kw_only=True):
     error: Failure | None = None
     incomplete_details: Incomplete | None = None
     output: list[OutputItem] = []
-    previous_response_id: None = None
     service_tier: Literal["default"] = "default"
-    store: Literal[False] = False
     truncation: Literal["disabled"] = "disabled"
     usage: Usage | None = None

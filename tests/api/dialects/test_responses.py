@@ -170,8 +170,6 @@ def test_tools(choice: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
         ({"conversation": "c"}, "conversation"),
@@ -220,7 +218,3 @@ def test_bad_fields_are_named(fields: dict[str, Any], param: str) -> None:
 )
 def test_bad_items_are_named(item: Any, param: str) -> None:
     assert refused([item]).param == param
-
-
-def test_stored_responses_are_said_not_to_be_there() -> None:
-    assert "not stored here" in refused(previous_response_id="resp_1").message

@@ -85,8 +85,8 @@ async def test_stream_of_a_tool_call(api: Api) -> None:
 # ---- errors ----
 
 
-async def test_previous_response(api: Api) -> None:
-    with pytest.raises(openai.BadRequestError, match="not stored here") as caught:
+async def test_previous_response_that_is_not_there(api: Api) -> None:
+    with pytest.raises(openai.NotFoundError, match="never stored") as caught:
         await api.openai.responses.create(model="m", input="hi", previous_response_id="resp_1")
     assert caught.value.param == "previous_response_id"
 

@@ -42,15 +42,16 @@ class _Open(Struct):
 class ResponseTranslator(Translator):
     """One response. Items of a stream follow each other, never two at a time."""
 
-    __slots__ = ("_calls", "_choice", "_number", "_open", "_response", "_settings")
+    __slots__ = ("_calls", "_choice", "_number", "_open", "response", "settings")
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._number = 0
         self._calls: set[int] = set()
         self._choice = Choice()
         self._open: _Open | None = None
-        self._response: Response | None = None
+        self.response: Response | None = None
+        """As far as it was written."""
 
     def answer(self, body: bytes) -> bytes:
         answer, choice, said = read_answer(body)
@@ -73,34 +74,34 @@ class ResponseTranslator(Translator):
         return b"".join(self._chunk(chunk) if chunk is not None else self._end() for chunk in read_events(events))
 
     def broken(self, error: ApiError) -> bytes:
-        if self._response is None:
+        if self.response is None:
             return self._event("error", code=error.code, message=error.message, param=error.param)
-        self._response.status, self._response.error = "failed", Failure(error.message)
-        return self._event("response.failed", response=self._response)
+        self.response.status, self.response.error = "failed", Failure(error.message)
+        return self._event("response.failed", response=self.response)
 
     # ---- inside ----
 
     def _begin(self, answer: ChatAnswer) -> Response:
-        self._response = Response(
+        self.response = Response(
             id=f"resp_{answer.name}",
             model=answer.model,
             created_at=answer.created or int(time.time()),
             status="in_progress",
-            **structs.asdict(self._settings),
+            **structs.asdict(self.settings),
         )
-        self._response.output = []
-        return self._response
+        self.response.output = []
+        return self.response
 
     def _chunk(self, chunk: ChatAnswer) -> bytes:
         if chunk.error is not None:
             return self.broken(BadGateway(chunk.error.message))
         out = b""
-        if self._response is None:
+        if self.response is None:
             response = self._begin(chunk)
             out = self._event("response.created", response=response)
             out += self._event("response.in_progress", response=response)
-        if chunk.usage is not None and self._response is not None:
-            self._response.usage = Usage.of(chunk.usage)
+        if chunk.usage is not None and self.response is not None:
+            self.response.usage = Usage.of(chunk.usage)
         choice = chunk.choice
         if choice is not None:
             out += self._delta(choice)
@@ -191,7 +192,7 @@ class ResponseTranslator(Translator):
         return out
 
     def _end(self) -> bytes:
-        response = self._response
+        response = self.response
         if response is None:
             raise ProtocolError("the stream has an end, but nothing before it")
         _finish(response, self._choice.finish_reason, None)
@@ -200,8 +201,8 @@ class ResponseTranslator(Translator):
 
     @property
     def _output(self) -> list[OutputItem]:
-        assert self._response is not None
-        return self._response.output
+        assert self.response is not None
+        return self.response.output
 
     def _place(self) -> dict[str, Any]:
         assert self._open is not None
@@ -209,8 +210,8 @@ class ResponseTranslator(Translator):
 
     def _id(self, kind: str) -> str:
         """An id for the next item."""
-        assert self._response is not None
-        return f"{kind}_{self._response.id.removeprefix('resp_')}_{len(self._output)}"
+        assert self.response is not None
+        return f"{kind}_{self.response.id.removeprefix('resp_')}_{len(self._output)}"
 
     def _function_call(
         self, call: Call, name: str, arguments: str, status: Literal["in_progress", "completed"] = "completed"
@@ -233,6 +234,21 @@ def _finish(response: Response, finish: str | None, told: usage.Usage | None) ->
         response.status, response.incomplete_details = "incomplete", Incomplete("content_filter")
     else:
         response.completed_at = int(time.time())
+
+
+def as_messages(output: list[OutputItem]) -> list[dict[str, Any]]:
+    """What was said and called, as the assistant's turn in the conversation that goes on."""
+    texts, calls = [], []
+    for item in output:
+        if isinstance(item, MessageItem):
+            texts += [part.text for part in item.content]
+        elif isinstance(item, FunctionCallItem):
+            function = {"name": item.name, "arguments": item.arguments}
+            calls.append({"id": item.call_id, "type": "function", "function": function})
+    if not texts and not calls:
+        return []
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
+    return [message | {"tool_calls": calls} if calls else message]
 
 
 def _logprobs(choice: Choice) -> list[Logprob]:

@@ -1,4 +1,4 @@
-"""``POST /v1/responses``: from OpenAI's newer request to a chat completion's. Nothing is stored."""
+"""``POST /v1/responses``: from OpenAI's newer request to a chat completion's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Raw, structs
 
 from headrace.api.dialects.extras import engine_extras
 from headrace.api.dialects.items import Items
-from headrace.api.dialects.response_answer import ResponseTranslator
+from headrace.api.dialects.response_answer import ResponseTranslator, as_messages
 from headrace.errors import InvalidRequest
 from headrace.openai import responses
 from headrace.openai.chat import ChatRequest
@@ -16,20 +16,43 @@ from headrace.openai.document import Document, convert, decode, encode
 from headrace.openai.response import Settings
 from headrace.openai.responses import Format, ResponsesFields, TextConfig, Tool
 from headrace.openai.rules import Rules
+from headrace.store.objects.responses import StoredResponse
 
 _REFUSED = ("conversation", "prompt", "moderation", "context_management")
 _IGNORED = (
     *("access_programs", "background_options", "image", "prompt_cache_key", "prompt_cache_options"),
     *("prompt_cache_retention", "service_tier"),
 )
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 _LOGPROBS = "message.output_text.logprobs"
 
 
 class ResponsesRequest(ChatRequest):
     """A chat completion that was asked for as a response."""
 
-    __slots__ = ("_items",)
+    __slots__ = (
+        "_items",
+        "_translator",
+        "asked_to_store",
+        "conversation",
+        "given",
+        "instructed",
+        "previous",
+        "wants_store",
+    )
     _items: Items
+    _translator: ResponseTranslator
+    previous: str | None
+    """The response that this one goes on from."""
+    wants_store: bool
+    asked_to_store: bool
+    """In so many words."""
+    given: str | list[Any]
+    """``input`` as it came."""
+    instructed: bool
+    """Whether the first message is the client's instructions, which hold for this response alone."""
+    conversation: list[dict[str, Any]]
+    """All messages but the instructions, without what an alias adds."""
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -42,8 +65,33 @@ class ResponsesRequest(ChatRequest):
         document |= {name: value for name, value in _settings(fields).items() if value is not None}
         request = cls(document)
         request._items = items
-        request.translator = ResponseTranslator(_echo(fields))
+        request.previous = fields.previous_response_id
+        request.wants_store, request.asked_to_store = fields.store is not False, fields.store is True
+        request.given = source["input"]
+        request.instructed = bool(fields.instructions)
+        request.conversation = items.messages[request.instructed :]
+        request.translator = request._translator = ResponseTranslator(_echo(fields))
         return request
+
+    def resume(self, earlier: list[dict[str, Any]]) -> None:
+        """Go on from these messages."""
+        self.conversation = [*earlier, *self.conversation]
+        self.document["messages"] = [*self.document["messages"][: self.instructed], *self.conversation]
+        self.fields = self._view()
+
+    def forget(self) -> None:
+        """Nothing will be stored, and the answer says so."""
+        self.wants_store = self._translator.settings.store = False
+
+    def to_store(self, tenant: str) -> StoredResponse | None:
+        """What is kept when the answer is complete; None where there is none."""
+        response = self._translator.response
+        if response is None or response.status not in {"completed", "incomplete"}:
+            return None
+        messages = [*self.conversation, *as_messages(response.output)]
+        return StoredResponse(
+            response.id, tenant, encode(response), encode(_items(response.id, self.given)), encode(messages)
+        )
 
     @property
     def wants_usage(self) -> bool:
@@ -55,14 +103,7 @@ class ResponsesRequest(ChatRequest):
 
 
 def _refuse_state(fields: ResponsesFields) -> None:
-    """Raises InvalidRequest for what needs a memory."""
-    if fields.previous_response_id is not None:
-        raise InvalidRequest(
-            "previous_response_id: responses are not stored here; send the whole conversation as input.",
-            param="previous_response_id",
-        )
-    if fields.store:
-        raise InvalidRequest("store: responses are not stored here; send false or leave it out.", param="store")
+    """Raises InvalidRequest for what needs more than an answer that can be stored."""
     if fields.background:
         raise InvalidRequest("background: is not supported here; send false or leave it out.", param="background")
     if fields.truncation == "auto":
@@ -141,7 +182,24 @@ def _echo(fields: ResponsesFields) -> Settings:
         top_p=fields.top_p,
         user=fields.user,
         safety_identifier=fields.safety_identifier,
+        store=fields.store is not False,
+        previous_response_id=fields.previous_response_id,
     )
+
+
+def _items(response_id: str, given: str | list[Any]) -> list[dict[str, Any]]:
+    """The input as a list of items that have ids."""
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return [_item(f"{response_id.removeprefix('resp_')}_in{index}", item) for index, item in enumerate(items)]
+
+
+def _item(name: str, item: dict[str, Any]) -> dict[str, Any]:
+    kind = item.get("type") or "message"
+    named = {"status": "completed", **item, "type": kind, "id": item.get("id") or f"{_PREFIXES.get(kind, kind)}_{name}"}
+    if kind == "message" and isinstance(item.get("content"), str):
+        part = "output_text" if item.get("role") == "assistant" else "input_text"
+        named["content"] = [{"type": part, "text": item["content"]}]
+    return named
 
 
 def _plain(value: Tool | Format) -> dict[str, Any]:
