@@ -191,6 +191,32 @@ async def test_a_round_that_fails_is_followed_by_another(
     await wait_for(lambda: len(rows(api.service._store.database)) == 1, "the record")
 
 
+@pytest.mark.parametrize("store", ["memory", "valkey"])
+async def test_a_restart_forgets_no_budget(
+    start_api: StartApi, start_router: StartRouter, database_url: str, request: pytest.FixtureRequest, store: str
+) -> None:
+    settings = {"database": database_url}
+    if store == "valkey":
+        settings["redis"] = request.getfixturevalue("valkey")
+    router = await start_router("m")
+    api = await start_api(router, **settings)
+    keys = api.service._store
+    tenant = keys.create_tenant("budgeted", actor="test").id
+    key = keys.create(tenant, "k", limits={"tokens_per_day": 20}, actor="test")[1]
+    assert (await api.post(chat(max_tokens=3), key=key)).status == 200  # takes 14
+    await booked(api)
+    if store == "valkey":  # it, too, may forget
+        from redis import Redis
+
+        with Redis.from_url(settings["redis"]) as redis:
+            redis.flushall()
+    again = await start_api(router, **settings)
+    await wait_for(lambda: not again.service._limiter.lost, "the budgets")
+    reply = await again.post(chat(max_tokens=10), key=key)
+    assert reply.status == 429
+    assert "tokens_per_day" in reply.body.decode()
+
+
 class Process:
     """``headrace api``, in a process of its own."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.api.access import Access
 from headrace.api.aliases.book import AliasBook
+from headrace.api.budgets import Budgets
 from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
@@ -98,6 +99,7 @@ class ApiService:
         self._fleet = Fleet(settings.router, secret)
         self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
+        self._budgets = Budgets(self._limiter, self._ledger)
         self._keep = _open_keep(settings)
         days = settings.responses_days
         responses = ResponseStore(self._store.database, days) if days else None
@@ -126,15 +128,21 @@ class ApiService:
         self.routes = self._routes(Access(AccessLog(self._writer), self._metrics, spans))
 
     async def start(self) -> None:
-        await asyncio.gather(self._keys.start(), self._fleet.start(), self._ledger.start())
+        await asyncio.gather(self._keys.start(), self._fleet.start(), self._start_ledger())
         jobs = (
             self._fleet.run(),
             self._forwarder.watch.run(),
             self._limiter.run(),
             self._aliases.run(),
             self._shelf.run(),
+            self._budgets.run(),
         )
         self._tasks = [asyncio.create_task(job) for job in jobs]
+
+    async def _start_ledger(self) -> None:
+        await self._ledger.start()
+        if not self._ledger.failing:
+            await self._budgets.start()
 
     def unready(self) -> str | None:
         if self._draining:

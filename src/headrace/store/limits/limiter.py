@@ -82,6 +82,16 @@ class Limiter(Protocol):
 class LimiterService(Limiter, Protocol):
     """A ``Limiter`` with what has to go on beside the requests."""
 
+    async def restore(self, spent: Sequence[Spent]) -> None:
+        """Go on with the budgets as the ledger knows them; where more was counted here, that stays.
+
+        Raises StoreError.
+        """
+
+    @property
+    def lost(self) -> bool:
+        """Whether budgets were forgotten, so that ``restore`` is needed."""
+
     async def run(self) -> None:
         """Keep what runs alive, until it is cancelled."""
 

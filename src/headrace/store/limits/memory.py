@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.store.limits.account import Account
-from headrace.store.limits.limiter import Clock, Lease, Refusal, Standing, epoch_clock, standing
+from headrace.store.limits.limiter import Clock, Lease, Refusal, Spent, Standing, epoch_clock, standing
 from headrace.store.limits.quota import Subject
 
 
@@ -22,6 +22,8 @@ class MemoryLimiter:
         self._clock = clock or epoch_clock()
         self._limit = accounts
         self._accounts: dict[str, Account] = {}
+        self._spent: dict[str, Spent] = {}
+        self._spent_at = 0
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -39,6 +41,17 @@ class MemoryLimiter:
                 return self._refuse(subjects, now, tokens)
             accounts.append(account)
         return _MemoryLease(self._clock, now, accounts, tokens)
+
+    @property
+    def lost(self) -> bool:
+        return not self._spent_at
+
+    async def restore(self, spent: Sequence[Spent]) -> None:
+        """Go on with the budgets as the ledger knows them."""
+        now = self._spent_at = self._clock()
+        self._spent = {one.subject: one for one in spent}
+        for name, account in self._accounts.items():
+            self._remember(name, account, now)
 
     async def run(self) -> None:
         """Nothing: its leases live as long as the process."""
@@ -59,9 +72,15 @@ class MemoryLimiter:
             if len(self._accounts) >= self._limit:
                 self._evict(now)
             account = self._accounts[subject.name] = Account(subject, self.share)
+            self._remember(subject.name, account, now)
         elif account.subject is not subject:
             account.bind(subject, self.share)
         return account
+
+    def _remember(self, name: str, account: Account, now: int) -> None:
+        spent = self._spent.get(name)
+        if spent is not None:
+            account.remember(now, self._spent_at, spent.day, spent.month)
 
     def _evict(self, now: int) -> None:
         for name in [name for name, account in self._accounts.items() if account.at_rest(now)]:

@@ -19,11 +19,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from headrace.errors import ConfigError, StoreError
-from headrace.store.limits.budget import month
-from headrace.store.limits.limiter import SECOND, Clock, Lease, Refusal, Standing, epoch_clock, standing
+from headrace.store.limits.budget import Budget, day, month
+from headrace.store.limits.limiter import SECOND, Clock, Lease, Refusal, Spent, Standing, epoch_clock, standing
 from headrace.store.limits.quota import MINUTE, Subject
 
 _LEASE = 30 * SECOND
+_MONTH = 32 * 86_400_000  # milliseconds
 _CHUNK = 500  # leases that one script renews
 _CONNECTIONS = 32
 _LIMITS = ("", "requests_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day", "tokens_per_month")
@@ -49,9 +50,13 @@ class RedisLimiter:
         self._settle = self._script("settle")
         self._renew = self._script("renew")
         self._register = self._script("register")
+        self._budgets = self._script("budgets")
         self._name = secrets.token_hex(8)
         self._count = 0
         self._open: dict[str, RedisLease] = {}
+        self._owed: dict[str, _Owed] = {}
+        self.data = ""
+        """The name of the server's data, as ``renew`` last saw it: another one means that they were lost."""
         self._settling: set[asyncio.Task[None]] = set()
 
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
@@ -77,7 +82,46 @@ class RedisLimiter:
             for key, members in by_key.items():
                 for start in range(0, len(members), _CHUNK):
                     await self._renew([key], [self._now(), _LEASE, *members[start : start + _CHUNK]])
-            return int(await self._register([f"{_NAMESPACE}:processes"], [self._now(), _LEASE, self._name]))
+            keys = [f"{_NAMESPACE}:processes", f"{{{_NAMESPACE}:processes}}:data"]  # in one slot
+            processes, data = await self._register(keys, [self._now(), _LEASE, self._name])
+            self.data = data.decode()
+            return int(processes)
+        except (RedisError, OSError) as error:
+            raise _unreachable(error) from error
+
+    def owe(self, subjects: Sequence[Subject], tokens: int) -> None:
+        """Remember what was used while the server was away."""
+        now = self._clock()
+        for subject in subjects:
+            if subject.quota.tokens_per_day is not None or subject.quota.tokens_per_month is not None:
+                owed = self._owed.get(subject.name)
+                if owed is None:
+                    owed = self._owed[subject.name] = _Owed(subject)
+                owed.days.charge(now, tokens)
+                owed.months.charge(now, tokens)
+
+    def forgive(self) -> None:
+        """What is owed is known from elsewhere."""
+        self._owed.clear()
+
+    async def pay(self) -> None:
+        """Add what is owed to the budgets of its day and month. Raises StoreError; what was added is owed no more."""
+        now = self._clock()
+        for name, owed in list(self._owed.items()):
+            owed.days.enter(now)
+            owed.months.enter(now)
+            await self._change(owed.subject.name, owed.subject.tenant, owed.days.used, owed.months.used, "+")
+            del self._owed[name]
+
+    async def restore(self, spent: Sequence[Spent]) -> None:
+        """Raise the budgets to what the ledger knows. Raises StoreError."""
+        for one in spent:
+            await self._change(one.subject, one.tenant, one.day, one.month, ">")
+
+    async def _change(self, name: str, tenant: str, day_tokens: int, month_tokens: int, how: str) -> None:
+        args = [self._now(), *month(self._clock()), _MONTH, day_tokens, month_tokens, how]
+        try:
+            await self._budgets([_state_key(name, tenant)], args)
         except (RedisError, OSError) as error:
             raise _unreachable(error) from error
 
@@ -127,6 +171,7 @@ class RedisLimiter:
             await self._settle(_all_keys(subjects), args)
         except (RedisError, OSError) as error:
             _log.debug("a limit's lease is left to expire", extra={"reason": str(error)})
+            self.owe(subjects, tokens)
 
     def _now(self) -> str | int:
         return "" if self._server_clock else self._clock()
@@ -135,6 +180,17 @@ class RedisLimiter:
         folder = Path(__file__).with_name("lua")
         text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
         return self._redis.register_script(text)
+
+
+class _Owed:
+    """Tokens that a subject used while nobody could be told."""
+
+    __slots__ = ("days", "months", "subject")
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.days = Budget(day)
+        self.months = Budget(month)
 
 
 class RedisLease:
@@ -185,8 +241,12 @@ def _give_back(asking: asyncio.Future[Lease | Refusal]) -> None:
 
 def _keys(subject: Subject) -> tuple[str, str]:
     """Of the state and of the leases."""
-    state = f"{_NAMESPACE}:{{{subject.tenant}}}:{subject.name}"
+    state = _state_key(subject.name, subject.tenant)
     return state, f"{state}:leases"
+
+
+def _state_key(name: str, tenant: str) -> str:
+    return f"{_NAMESPACE}:{{{tenant}}}:{name}"
 
 
 def _all_keys(subjects: Sequence[Subject]) -> list[str]:
@@ -196,7 +256,7 @@ def _all_keys(subjects: Sequence[Subject]) -> list[str]:
 def _kept(subjects: Sequence[Subject]) -> int:
     """Milliseconds for which an unused state is kept: until its longest limit has forgotten it."""
     if any(subject.quota.tokens_per_month is not None for subject in subjects):
-        return 32 * 86_400_000
+        return _MONTH
     return (
         2 * 86_400_000 if any(subject.quota.tokens_per_day is not None for subject in subjects) else 2 * MINUTE // 1000
     )

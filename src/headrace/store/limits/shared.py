@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headrace.errors import StoreError
-from headrace.store.limits.limiter import Lease, Refusal
+from headrace.store.limits.limiter import Lease, Refusal, Spent, Standing
 from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.quota import Subject
 
@@ -34,6 +34,18 @@ class SharedLimiter:
         self._processes = processes
         self._renewal = renewal
         self._probe = probe
+        self._data: str | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Redis answers, but these data are not the ones that the budgets were last brought up to date in."""
+        return not self.fallback and bool(self._redis.data) and self._redis.data != self._data
+
+    async def restore(self, spent: Sequence[Spent]) -> None:
+        data = self._redis.data
+        self._redis.forgive()  # the ledger has that, too
+        await self._redis.restore(spent)
+        self._data = data
 
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
         if not self.fallback:
@@ -41,13 +53,16 @@ class SharedLimiter:
                 return await self._redis.reserve(subjects, tokens)
             except StoreError as error:
                 self._fall_back(error)
-        return await self._local.reserve(subjects, tokens)
+        outcome = await self._local.reserve(subjects, tokens)
+        return outcome if isinstance(outcome, Refusal) else _LocalLease(outcome, self._redis, subjects)
 
     async def run(self) -> None:
         """Keep the leases of running requests, and find out when Redis is back."""
         while True:
             try:
                 self._processes = await self._redis.renew()
+                if self._redis.data == self._data:
+                    await self._redis.pay()
             except StoreError as error:
                 self._fall_back(error)
             else:
@@ -66,3 +81,26 @@ class SharedLimiter:
         _log.warning("limits go on in local shares", extra={"shares": self._processes, "reason": str(error)})
         if self._local.share != self._processes:
             self._local = MemoryLimiter(share=self._processes)
+
+
+class _LocalLease:
+    """A lease of an outage: what it used is told to Redis later."""
+
+    __slots__ = ("_lease", "_redis", "_subjects")
+
+    def __init__(self, lease: Lease, redis: RedisLimiter, subjects: Sequence[Subject]) -> None:
+        self._lease = lease
+        self._redis = redis
+        self._subjects = subjects
+
+    @property
+    def requests(self) -> Standing | None:
+        return self._lease.requests
+
+    @property
+    def tokens(self) -> Standing | None:
+        return self._lease.tokens
+
+    def settle(self, tokens: int, *, counts: bool = True) -> None:
+        self._lease.settle(tokens, counts=counts)
+        self._redis.owe(self._subjects, tokens)
