@@ -11,11 +11,13 @@ from sqlalchemy import text
 
 from headrace.errors import ConfigError, StoreError
 from headrace.store.database import Database, default_url
+from headrace.store.objects import schema as objects
 from headrace.store.schema import Base
 from tests.stores import PostgreSQL
 
 
 def test_the_migrations_make_the_tables_of_the_models(database: Database) -> None:
+    assert objects.FileRow.metadata is Base.metadata  # they are known once they are imported
     with database.read() as session:
         options = {"compare_server_default": True, "include_name": _is_not_a_partition}
         context = MigrationContext.configure(session.connection(), opts=options)
