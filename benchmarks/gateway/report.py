@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
-import sysconfig
+import runpy
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,6 +14,7 @@ from benchmarks.gateway.columns import Column
 from benchmarks.gateway.rounds import Results, Sample
 from benchmarks.gateway.summary import NOISY, Summary, differences, ratios
 
+_SPEED = Path(__file__).parents[2] / "scripts" / "speed.py"
 _NO_YARDSTICK = "nginx is not installed: absolute figures only (Debian: apt install nginx-light)"
 
 
@@ -67,9 +70,9 @@ def noise(columns: Iterable[Column], results: Results) -> str:
 
 
 def python() -> str:
-    """The interpreter, and whether it was built as slowly as a plain ``configure`` builds it."""
-    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
-    return f"Python {platform.python_version()}{'' if optimised else ', built without optimisations'}"
+    """The interpreter, and how fast it is: that is what says how it was built, in the same run as the figures."""
+    speed = runpy.run_path(str(_SPEED))["microseconds"]()
+    return f"Python {platform.python_version()} of {sys.base_prefix}, {speed} µs for scripts/speed.py"
 
 
 def document(columns: Iterable[Column], results: Results, about: dict[str, Any]) -> dict[str, Any]:

@@ -53,8 +53,12 @@ def find_wheel(lock: Path, folder: Path) -> Path:
 
 
 def _from_own_pip(lock: Path, folder: Path) -> Path | None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "-r", str(lock), "-d", "."]
-    return next(folder.glob("pip-*.whl"), None) if _quietly(command, folder) else None
+    """From this Python's pip, or that of another one that scripts/bootstrap.sh found."""
+    download = ["-m", "pip", "download", "--no-deps", "--require-hashes", "-r", str(lock), "-d", "."]
+    for python in dict.fromkeys((sys.executable, os.environ.get("SETUP_PIP_PYTHON") or sys.executable)):
+        if _quietly([python, *download], folder):
+            return next(folder.glob("pip-*.whl"), None)
+    return None
 
 
 def _from_index(lock: Path, folder: Path) -> Path | None:

@@ -18,6 +18,11 @@ BROKEN_SHIM = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
 GOOD = f'#!/bin/sh\necho "chosen: $(basename "$0")"\nexec {sys.executable} "$@"\n'
 
 
+def timed(microseconds: int) -> str:
+    """A Python that says that it needs so long for the test of speed."""
+    return GOOD.replace("exec", f'case "$1" in *speed.py) echo {microseconds}; exit ;; esac\nexec')
+
+
 class Checkout:
     """A checkout whose set-up only says that it was started, and a folder of commands."""
 
@@ -25,7 +30,8 @@ class Checkout:
         self.root = folder / "checkout"
         self.bin = folder / "bin"
         (self.root / "scripts" / "setup").mkdir(parents=True)
-        shutil.copy(SCRIPT, self.root / "scripts")
+        for name in ("bootstrap.sh", "speed.py"):
+            shutil.copy(SCRIPT.with_name(name), self.root / "scripts")
         (self.root / "scripts" / "setup" / "__main__.py").write_text("import sys; print('set up', *sys.argv[1:])\n")
         self.bin.mkdir()
         for tool in ("bash", "sh", "dirname", "basename", "uname", "cat"):
@@ -86,6 +92,35 @@ def test_first_python_that_works_is_taken(checkout: Checkout) -> None:
     done = checkout.run()
     assert done.stdout.splitlines() == ["chosen: python3.13", "set up local"]
     assert done.stderr == ""
+
+
+def test_faster_python_is_preferred(checkout: Checkout) -> None:
+    for name, microseconds in (("python3.11", 1000), ("python3.12", 700), ("python3.13", 600)):
+        checkout.command(name, timed(microseconds))
+    assert checkout.run().stdout.startswith("chosen: python3.12\n")
+
+
+def test_little_faster_is_no_reason(checkout: Checkout) -> None:
+    for name, microseconds in (("python3.11", 1000), ("python3.12", 900)):
+        checkout.command(name, timed(microseconds))
+    assert checkout.run().stdout.startswith("chosen: python3.11\n")
+
+
+def test_every_python_of_a_name_is_looked_at(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.command("python3.11", timed(1000))
+    checkout.bin, first = tmp_path / "other", checkout.bin
+    checkout.bin.mkdir()
+    checkout.command("python3.11", timed(500).replace("chosen:", "chosen: the other"))
+    done = checkout.run(PATH=f"{first}:{checkout.bin}")
+    assert done.stdout.startswith("chosen: the other python3.11\n")
+
+
+def test_environment_that_is_made_is_not_measured_again(checkout: Checkout) -> None:
+    (checkout.root / ".venv").mkdir()
+    (checkout.root / ".venv" / "headrace.json").touch()
+    for name, microseconds in (("python3.11", 1000), ("python3.12", 100)):
+        checkout.command(name, timed(microseconds))
+    assert checkout.run().stdout.startswith("chosen: python3.11\n")
 
 
 def test_named_python_is_taken(checkout: Checkout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def run(folder: Path, tests: dict[str, str], *options: str) -> str:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *options],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},  # for what tests/conftest.py imports
         capture_output=True,
         text=True,
         timeout=60,
