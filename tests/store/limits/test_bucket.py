@@ -36,12 +36,12 @@ def test_a_refund_leaves_the_bucket_as_if_it_had_never_been_taken(
     taken: list[list[int]] = []  # when, and the cost that is left
     for passed, cost, refund in steps:
         now += passed
-        if tested.admit(now, len(taken), cost):
+        if tested.admit(now, len(taken) + 1, cost):
             taken.append([now, cost])
         if refund is not None and taken:
             index = max(0, len(taken) - 1 - refund[0])
             part = min(refund[1], taken[index][1])
-            tested.refund(index, part)
+            tested.refund(index + 1, part)
             taken[index][1] -= part
         true = max(_replay(taken), now)
         assert max(tested.tat, now) >= true
@@ -57,12 +57,12 @@ def test_no_more_is_admitted_than_the_rate_and_one_burst(
     taken: list[list[int]] = []
     for passed, cost, refund in steps:
         now += passed
-        if tested.admit(now, len(taken), cost):
+        if tested.admit(now, len(taken) + 1, cost):
             taken.append([now, cost])
         if refund is not None and taken:
             index = max(0, len(taken) - 1 - refund[0])
             part = min(refund[1], taken[index][1])
-            tested.refund(index, part)
+            tested.refund(index + 1, part)
             taken[index][1] -= part
         for first, (began, _) in enumerate(taken):
             assert sum(cost for _, cost in taken[first:]) <= MINUTE + (now - began)
@@ -71,10 +71,10 @@ def test_no_more_is_admitted_than_the_rate_and_one_burst(
 def test_it_forgets_minima_rather_than_grow() -> None:
     tested = Bucket()
     for number in range(10 * bucket.MINIMA):
-        tested.take(0, number, 10)
+        tested.take(1, number + 1, 10)
     assert len(tested._lows) == bucket.MINIMA
-    tested.refund(0, 10)  # the oldest may get back less, never more
-    assert tested.tat in {10 * 10 * bucket.MINIMA, 10 * 10 * bucket.MINIMA - 10}
+    tested.refund(1, 10)  # the oldest may get back less, never more
+    assert tested.tat - 1 in {10 * 10 * bucket.MINIMA, 10 * 10 * bucket.MINIMA - 10}
 
 
 def test_the_wait_is_what_is_missing() -> None:

@@ -25,7 +25,6 @@ class Account:
         "_request_cost",
         "_share",
         "_slots",
-        "number",
         "request_limit",
         "requests",
         "running",
@@ -38,8 +37,6 @@ class Account:
         self.requests = Bucket()
         self.tokens = Bucket()
         self.running = 0
-        self.number = 0
-        """Of the last step."""
         self._days = Budget(day)
         self._months = Budget(month)
         self._held = 0
@@ -58,11 +55,10 @@ class Account:
         self._slots = sys.maxsize if quota.concurrency is None else self._part(quota.concurrency)
         self._budgets = quota.tokens_per_day is not None or quota.tokens_per_month is not None
 
-    def admit(self, now: int, tokens: int) -> bool:
-        """Take one request and these tokens out of everything, or nothing."""
+    def admit(self, now: int, number: int, tokens: int) -> bool:
+        """Take one request and these tokens out of everything, or nothing. ``number`` is that of this step."""
         if self.running >= self._slots or (self._budgets and self._budget_wait(now, tokens)[0]):
             return False
-        self.number = number = self.number + 1
         cost = self._request_cost
         if cost and not self.requests.admit(now, number, cost):
             return False
@@ -74,19 +70,18 @@ class Account:
         self._held += tokens
         return True
 
-    def settle(self, now: int, number: int, reserved: int, used: int, counts: bool) -> None:
-        """End what step ``number`` took."""
+    def settle(self, now: int, number: int, last: int, reserved: int, used: int, counts: bool) -> None:
+        """End what step ``number`` took, by the step ``last``."""
         self.running -= 1
         self._held -= reserved
         if not counts and self._request_cost:
             self.requests.refund(number, self._request_cost)
         if self.token_limit:
-            excess = self._cost(used) - self._reserved(reserved)
+            excess = -(-used * self._minute // self.token_limit) - self._reserved(reserved)
             if excess < 0:
                 self.tokens.refund(number, -excess)
             elif excess:
-                self.number += 1
-                self.tokens.take(now, self.number, excess)
+                self.tokens.take(now, last, excess)
         if self._budgets:
             self._days.charge(now, used)
             self._months.charge(now, used)
@@ -115,13 +110,9 @@ class Account:
         used = self.running or self._days.used or self._months.used
         return not used and self.requests.tat <= now and self.tokens.tat <= now
 
-    def _cost(self, tokens: int) -> int:
-        """Microseconds, rounded up, so that no more than the limit ever gets through."""
-        return -(-tokens * self._minute // self.token_limit)
-
     def _reserved(self, tokens: int) -> int:
-        """Microseconds that a reservation takes: at most the whole bucket."""
-        cost = self._cost(tokens)
+        """Microseconds that a reservation takes, rounded up; at most the whole bucket."""
+        cost = -(-tokens * self._minute // self.token_limit)
         if cost > MINUTE:
             return MINUTE
         return cost

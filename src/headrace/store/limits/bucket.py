@@ -19,13 +19,15 @@ MINIMA = 32
 
 
 class Bucket:
-    """``number`` counts the steps: a later one has a higher number."""
+    """``number`` counts the steps, from 1: a later one has a higher number."""
 
-    __slots__ = ("_lows", "_steps", "tat")
+    __slots__ = ("_full", "_lows", "_steps", "tat")
 
     def __init__(self) -> None:
         self.tat = 0
-        # The step that met the least backlog, the step that met the least one after that, and so on; both ascend.
+        self._full = 0
+        """The last step that found it full: what came before has flowed back."""
+        # The step since then that met the least backlog, that which met the least after it, and so on; both ascend.
         self._steps: list[int] = []
         self._lows: list[int] = []
 
@@ -43,24 +45,31 @@ class Bucket:
     def take(self, now: int, number: int, cost: int) -> None:
         """Take out ``cost``, whether it fits or not."""
         backlog = self.tat - now
-        if backlog <= 0:
-            self._steps, self._lows = [number], [0]
+        if backlog > 0:
+            self.tat += cost
+            self._remember(number, backlog)
+        else:
             self.tat = now + cost
+            self._full = number
+            if self._steps:
+                self._steps, self._lows = [], []
+
+    def refund(self, number: int, cost: int) -> None:
+        """Give back ``cost`` of what step ``number`` took: as if it had never been taken."""
+        if self._full > number:
             return
-        lows, steps = self._lows, self._steps
+        if self._steps and self._steps[-1] > number:
+            cost = self._lower(number, cost)
+        self.tat -= cost
+
+    def _remember(self, number: int, backlog: int) -> None:
+        steps, lows = self._steps, self._lows
         while lows and lows[-1] >= backlog:
             del lows[-1], steps[-1]
         lows.append(backlog)
         steps.append(number)
         if len(lows) > MINIMA:
             del lows[1], steps[0]
-        self.tat += cost
-
-    def refund(self, number: int, cost: int) -> None:
-        """Give back ``cost`` of what step ``number`` took: as if it had never been taken."""
-        if self._steps[-1] > number:
-            cost = self._lower(number, cost)
-        self.tat -= cost
 
     def _lower(self, number: int, cost: int) -> int:
         """Take at most ``cost`` out of the backlogs that the steps after ``number`` met."""

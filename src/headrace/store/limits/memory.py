@@ -24,23 +24,31 @@ class MemoryLimiter:
         self._accounts: dict[str, Account] = {}
         self._spent: dict[str, Spent] = {}
         self._spent_at = 0
+        self._step = 0
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
         now = self._clock()
+        self._step = number = self._step + 1
         accounts: list[Account] = []
         for subject in subjects:
             account = self._accounts.get(subject.name)
             if account is None or account.subject is not subject:
                 account = self._open(subject, now)
-            if not account.admit(now, tokens):
+            if not account.admit(now, number, tokens):
                 for taken in accounts:
-                    taken.settle(now, taken.number, tokens, 0, False)
+                    taken.settle(now, number, number, tokens, 0, False)
                 return self._refuse(subjects, now, tokens)
             accounts.append(account)
-        return _MemoryLease(self._clock, now, accounts, tokens)
+        return _MemoryLease(self, now, number, accounts, tokens)
+
+    def settle(self, lease: _MemoryLease, tokens: int, counts: bool) -> None:
+        now = self._clock()
+        self._step = last = self._step + 1
+        for account in lease.accounts:
+            account.settle(now, lease.number, last, lease.reserved, tokens, counts)
 
     @property
     def lost(self) -> bool:
@@ -94,19 +102,17 @@ class MemoryLimiter:
 class _MemoryLease:
     """A ``Lease``. It dies with its process, so that a crash leaks nothing."""
 
-    __slots__ = ("_accounts", "_clock", "_numbers", "_reserved", "requests", "tokens")
+    __slots__ = ("_limiter", "accounts", "number", "requests", "reserved", "tokens")
 
-    def __init__(self, clock: Clock, now: int, accounts: list[Account], reserved: int) -> None:
-        self._clock = clock
-        self._accounts = accounts
-        self._numbers = [account.number for account in accounts]
-        self._reserved = reserved
+    def __init__(self, limiter: MemoryLimiter, now: int, number: int, accounts: list[Account], reserved: int) -> None:
+        self._limiter = limiter
+        self.number = number
+        self.accounts = accounts
+        self.reserved = reserved
         self.requests, self.tokens = _standings(accounts, now)
 
     def settle(self, tokens: int, *, counts: bool = True) -> None:
-        now = self._clock()
-        for account, number in zip(self._accounts, self._numbers, strict=True):
-            account.settle(now, number, self._reserved, tokens, counts)
+        self._limiter.settle(self, tokens, counts)
 
 
 def _standings(accounts: list[Account], now: int) -> tuple[Standing | None, Standing | None]:
