@@ -55,7 +55,7 @@ def test_every_image_of_the_chart_is_in_the_list_and_in_the_schema() -> None:
     names = {image.name for image in IMAGES}
     assert used == names
     schema = json.loads((CHART / "values.schema.json").read_text())
-    assert set(schema["properties"]["image"]["properties"]["tags"]["properties"]) == names
+    assert set(schema["properties"]["images"]["properties"]) == names
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)

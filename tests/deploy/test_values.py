@@ -56,7 +56,8 @@ def test_global_stays_open() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"image": {"tags": {"llm-api": "latest"}}}, "llm-api"),
+        ({"images": {"llm-api": {"tag": "latest"}}}, "llm-api"),
+        ({"images": {"llm-apu": {"tag": "v1"}}}, "llm-apu"),
         ({"image": {"registry": ""}}, "registry"),
         ({"workers": {"a": {"kind": "onnx", "model": "m"}}}, "kind"),
         ({"workers": {"a": {"kind": "bert"}}}, "model"),

@@ -2,9 +2,9 @@
 
 {{/* The image of a component: {root, image}. */}}
 {{- define "headrace.image" -}}
-{{- $values := .root.Values.image -}}
-{{- $tag := get $values.tags .image | default (printf "v%s" .root.Chart.AppVersion) -}}
-{{ printf "%s/%s:%s" (trimSuffix "/" $values.registry) .image $tag }}
+{{- $own := get .root.Values.images .image | default dict -}}
+{{- $name := $own.name | default (printf "%s/%s" (trimSuffix "/" .root.Values.image.registry) .image) -}}
+{{ printf "%s:%s" $name ($own.tag | default (printf "v%s" .root.Chart.AppVersion)) }}
 {{- end }}
 
 {{/* {root, name, component}: name is the Deployment's, component what services and policies select. */}}
