@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-vllm images check lint format lock web bench-gateway bench-bert clean
+.PHONY: help up test test-vllm images check lint format lock web rollback release-check release-files bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,17 @@ lock: ## Write requirements/ anew (ARGS=--upgrade for newer versions)
 web: ## Build the page into web/dist/
 	@scripts/bootstrap.sh local
 	@scripts/web.sh
+
+rollback: ## Take an image of an environment back: ENV=staging IMAGE=router [TAG=v1.2.2]
+	@python3 -m scripts.rollback $(ENV) $(IMAGE) $(TAG)
+
+release-check: ## Whether a tag, the package, the chart and the changelog agree (ARGS=v1.2.3)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m scripts.release check $(ARGS)
+
+release-files: ## The chart, the wheel and the notes of a release into dist/ (ARGS=v1.2.3)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m scripts.release files $(ARGS)
 
 bench-gateway: ## CPU per request and per chunk, against nginx
 	@scripts/bootstrap.sh dev

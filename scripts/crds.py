@@ -22,6 +22,9 @@ GATEWAY_API = ("kubernetes-sigs/gateway-api", "4564255ac2c35d582249b3cdf261bdf51
 KEDA = ("kedacore/keda", "8b4f083ca8c8c2baf8477e322bd4d16ac4dfa09a")
 METALLB = ("metallb/metallb", "7938d3f89b8bd808dae2e42d97d6ae7e18e9ed54")
 
+ARGO_CD = ("argoproj/argo-cd", "37ee0097cf851bc2dd7665fc081bbce61a7e836e")
+IMAGE_UPDATER = ("argoproj-labs/argocd-image-updater", "de2cfec67880a232bbdfce81c985796251be242a")
+
 SOURCES = {
     "HTTPRoute": (*GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
     "Gateway": (*GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_gateways.yaml"),
@@ -30,6 +33,12 @@ SOURCES = {
     "L2Advertisement": (*METALLB, "config/crd/bases/metallb.io_l2advertisements.yaml"),
     "BGPAdvertisement": (*METALLB, "config/crd/bases/metallb.io_bgpadvertisements.yaml"),
     "BGPPeer": (*METALLB, "config/crd/bases/metallb.io_bgppeers.yaml"),
+    "Application": (*ARGO_CD, "manifests/crds/application-crd.yaml"),
+    "AppProject": (*ARGO_CD, "manifests/crds/appproject-crd.yaml"),
+    "ImageUpdater": (
+        *IMAGE_UPDATER,
+        "config/crd/bases/argocd-image-updater.argoproj.io_imageupdaters.yaml",
+    ),
     "BFDProfile": (*METALLB, "config/crd/bases/metallb.io_bfdprofiles.yaml"),
 }
 

@@ -154,6 +154,93 @@ GATEWAY = kind(
     ),
 )
 
+_SYNC = obj(
+    automated=obj(prune=FLAG, selfHeal=FLAG, enabled=FLAG),
+    syncOptions=items(TEXT),
+    retry=obj(limit=NUMBER, refresh=FLAG, backoff=obj(duration=DURATION, factor=NUMBER, maxDuration=DURATION)),
+)
+_SOURCE = obj(
+    "repoURL targetRevision",
+    repoURL=TEXT,
+    targetRevision=TEXT,
+    path=TEXT,
+    chart=TEXT,
+    ref=TEXT,
+    directory=obj(recurse=FLAG, include=TEXT, exclude=TEXT),
+    helm=obj(releaseName=TEXT, valueFiles=items(TEXT)),
+)
+_DESTINATION = obj("server namespace", server=TEXT, namespace=TEXT)
+_GROUP_KIND = obj("group kind", group=TEXT, kind=TEXT)
+
+# argoproj/argo-cd 37ee0097, manifests/crds/application-crd.yaml and appproject-crd.yaml
+APPLICATION = kind(
+    "argoproj.io/v1alpha1",
+    "Application",
+    obj(
+        "project destination syncPolicy",
+        project=TEXT,
+        source=_SOURCE,
+        sources=items(_SOURCE),
+        destination=_DESTINATION,
+        syncPolicy=_SYNC,
+        ignoreDifferences=items(
+            obj("kind", group=TEXT, kind=TEXT, name=TEXT, jsonPointers=items(TEXT), jqPathExpressions=items(TEXT))
+        ),
+        revisionHistoryLimit=NUMBER,
+    ),
+)
+APP_PROJECT = kind(
+    "argoproj.io/v1alpha1",
+    "AppProject",
+    obj(
+        "sourceRepos destinations clusterResourceWhitelist",
+        description=TEXT,
+        sourceRepos=items(TEXT),
+        destinations=items(_DESTINATION),
+        clusterResourceWhitelist=items(_GROUP_KIND),
+        namespaceResourceBlacklist=items(_GROUP_KIND),
+        orphanedResources=obj(warn=FLAG),
+    ),
+)
+
+# argoproj-labs/argocd-image-updater de2cfec6, config/crd/bases/argocd-image-updater.argoproj.io_imageupdaters.yaml
+IMAGE_UPDATER = kind(
+    "argocd-image-updater.argoproj.io/v1alpha1",
+    "ImageUpdater",
+    obj(
+        "applicationRefs",
+        imagesVerification=obj(cosignKey=obj("secretName key", secretName=TEXT, key=TEXT)),
+        writeBackConfig=obj(
+            method={"type": "string", "pattern": "^(argocd|git|git:[a-zA-Z0-9][a-zA-Z0-9-._/:]*)$"},
+            gitConfig=obj(
+                branch=TEXT,
+                writeBackTarget=TEXT,
+                pullRequest=obj(github=obj(), labels=items(TEXT)),
+            ),
+        ),
+        applicationRefs=items(
+            obj(
+                "namePattern images",
+                namePattern=TEXT,
+                images=items(
+                    obj(
+                        "alias imageName",
+                        alias=TEXT,
+                        imageName=TEXT,
+                        commonUpdateSettings=obj(
+                            updateStrategy={"enum": ["semver"]},
+                            allowTags=TEXT,
+                            ignoreTags=items(TEXT),
+                            pullSecret=TEXT,
+                        ),
+                        manifestTargets=obj(helm=obj(name=TEXT, tag=TEXT)),
+                    )
+                ),
+            )
+        ),
+    ),
+)
+
 KINDS: dict[str, Schema] = {
     schema["properties"]["kind"]["const"]: schema
     for schema in (
@@ -165,6 +252,9 @@ KINDS: dict[str, Schema] = {
         BGP_PEER,
         BFD_PROFILE,
         GATEWAY,
+        APPLICATION,
+        APP_PROJECT,
+        IMAGE_UPDATER,
     )
 }
 

@@ -31,6 +31,9 @@ kind: Deployment
 metadata:
   name: {{ .name }}
   labels: {{- include "headrace.labels" $scope | nindent 4 }}
+  {{- if $autoscaled }}
+  annotations: { headrace.io/autoscaled: "true" } # GitOps leaves its replicas alone
+  {{- end }}
 spec:
   {{- if not $autoscaled }}
   replicas: {{ .values.replicas }}

@@ -28,6 +28,9 @@ kind: Deployment
 metadata:
   name: {{ $name }}
   labels: {{- include "headrace.labels" $scope | nindent 4 }}
+  {{- if ne $autoscaling.mode "none" }}
+  annotations: { headrace.io/autoscaled: "true" }
+  {{- end }}
 spec:
   {{- if eq $autoscaling.mode "none" }}
   replicas: {{ if hasKey $worker "replicas" }}{{ $worker.replicas }}{{ else }}1{{ end }}
