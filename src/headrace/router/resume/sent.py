@@ -66,7 +66,8 @@ class Sent:
 
     def head(self) -> dict[str, Any]:
         """What every event of the stream has in common."""
-        return {"id": self.id, "object": self.object, "created": self.created, "model": self.model}
+        head = {"id": self.id, "object": self.object, "created": self.created, "model": self.model}
+        return {name: value for name, value in head.items() if value}
 
     def _read(self, data: bytes) -> None:
         if data == _DONE:

@@ -50,7 +50,7 @@ class Splice:
         if "error" not in event:
             if not self._rewrite(event):
                 return b""
-            event |= self._sent.head() if self._sent.id else {}
+            event |= self._sent.head()
         return b"data: %b\n\n" % msgspec.json.encode(event)
 
     def _rewrite(self, event: dict[str, Any]) -> bool:
