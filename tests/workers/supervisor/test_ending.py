@@ -15,6 +15,7 @@ HEADER = "safetensors_rust.SafetensorError: Error while deserializing header: he
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", Exit.OUT_OF_MEMORY),
         ("RuntimeError: No CUDA GPUs are available", Exit.NO_GPU),
         (HEADER, Exit.BAD_MODEL),
+        ("OSError: [Errno 98] Address already in use", Exit.BAD_ARGUMENTS),
         ("OSError: /model/x does not appear to have a file named config.json.", Exit.BAD_MODEL),
     ],
 )

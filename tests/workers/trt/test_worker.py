@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -173,6 +174,14 @@ def test_what_is_wrong_before_the_start_is_told_in_one_line(make: Make, tmp_path
         (line,) = worker.last_words().splitlines()
         assert line.startswith("headrace: ")
         assert told in line
+
+
+def test_a_taken_port_is_told_before_anything_is_started(make: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        worker = make({"port": taken.getsockname()[1]})
+        worker.spawn()
+        assert worker.wait_ended() == 2
+    assert "is taken by another program" in worker.last_words()
 
 
 def test_without_a_secret_it_serves_its_own_machine_only(make: Make) -> None:

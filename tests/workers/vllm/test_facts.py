@@ -43,7 +43,7 @@ def test_the_command_line_of_the_defaults() -> None:
     assert command[:3] == ["/opt/vllm/bin/vllm", "serve", "/model/m"]
     assert value(command, "--served-model-name") == "m"
     assert value(command, "--port") == "8020"
-    assert value(command, "--shutdown-timeout") == "60"
+    assert value(command, "--shutdown-timeout") == "5"
     assert value(command, "--max-num-seqs") == "256"
     assert value(command, "--max-num-queued-reqs") == "512"
     assert "--disable-uvicorn-access-log" in command
@@ -65,7 +65,6 @@ def test_settings_become_flags() -> None:
         reasoning_parser="qwen3",
         max_running=10,
         max_waiting=5,
-        drain_timeout=7.5,
     )
     assert value(command, "--max-model-len") == "4096"
     assert value(command, "--tensor-parallel-size") == "2"
@@ -78,7 +77,6 @@ def test_settings_become_flags() -> None:
     assert value(command, "--kv-cache-dtype") == "fp8"
     assert value(command, "--reasoning-parser") == "qwen3"
     assert value(command, "--max-num-queued-reqs") == "45"
-    assert value(command, "--shutdown-timeout") == "7"
 
 
 def test_a_tool_parser_turns_tool_choice_on() -> None:

@@ -159,7 +159,7 @@ def test_vllm_understands_every_flag_that_settings_become(tmp_path: Path) -> Non
         "enable_lora": "True",
         "tool_call_parser": "hermes",
         "enable_auto_tool_choice": "True",
-        "shutdown_timeout": "60",
+        "shutdown_timeout": "5",
         "seed": "7",
     }
     assert {name: understood[name] for name in expected} == expected

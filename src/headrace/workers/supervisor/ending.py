@@ -82,6 +82,7 @@ COMMON_CLUES = (
         Exit.BAD_MODEL,
         "the model's folder is incomplete: delete it and pull the model again",
     ),
+    clue(r"[Aa]ddress already in use", Exit.BAD_ARGUMENTS, "another program has the port: stop it or choose another"),
 )
 """What torch, CUDA, safetensors and transformers say, whatever engine uses them."""
 

@@ -43,7 +43,7 @@ class Engine(ABC):
     origin: Origin
     max_running: int
     """Requests that it runs at the same time."""
-    grace: float
+    grace: ClassVar[float]
     """Seconds that it takes to end after SIGTERM, once nothing runs any more."""
 
     @abstractmethod

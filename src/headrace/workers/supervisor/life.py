@@ -28,6 +28,8 @@ _PROBE_AFTER = 5.0
 """Seconds without a move, with work, after which the engine is asked for a token (less where it stalls earlier)."""
 _ENDPOINT_GRACE = 1.5
 """Seconds between "draining" and the first look whether nothing runs: whoever just chose us still gets in."""
+_CUT_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL where requests are cut: whoever waits for us has waited long enough."""
 _QUIET_LOOKS = 3
 """Looks in a row without work after which a draining engine is ended."""
 
@@ -191,7 +193,7 @@ class Life:
         if not process.running:
             return Ending(Exit.CUT, f"the engine {describe_code(process.ended.result())} while it drained")
         process.terminate()
-        await asyncio.wait({process.ended}, timeout=self._engine.grace)
+        await asyncio.wait({process.ended}, timeout=self._engine.grace if finished else _CUT_GRACE)
         if not finished:
             return Ending(Exit.CUT, f"requests still ran after {self._settings.drain_timeout:.0f} s and were cut")
         log.info("stopped")

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 def supervise(engine: Engine, settings: EngineSettings) -> None:
     """Run the worker until it is told to stop. Raises ConfigError, or EngineEnded with the worker's exit code."""
     logs.configure(settings.log_level, engine.name)
+    listen(settings.host, settings.port, engine.name).close()  # a taken port is better told now than by the engine
     ops = listen(settings.ops_host or settings.host, settings.ops_port, f"{engine.name} ops")
 
     async def main() -> None:

@@ -34,6 +34,7 @@ class Vllm(Engine):
     """``vllm serve`` on the traffic port."""
 
     name = "vllm-worker"
+    grace = facts.GRACE
 
     def __init__(self, settings: VllmWorkerSettings) -> None:
         """Raises ConfigError or ModelError where the engine need not even be started."""
@@ -53,7 +54,6 @@ class Vllm(Engine):
         self.origin = self._http.origin
         self._scratch = tempfile.TemporaryDirectory(prefix="headrace-vllm-")
         self.max_running = settings.max_running * settings.data_parallel
-        self.grace = settings.drain_timeout + 15.0
 
     def command(self) -> Sequence[str]:
         config = Path(self._scratch.name) / "config.yaml"  # in a folder that is ours alone

@@ -32,6 +32,11 @@ METRICS = "/metrics"
 MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
 
+STRAGGLERS = 5
+"""Seconds that vLLM itself gives to what still runs at SIGTERM: the supervisor has waited before."""
+GRACE = 20.0
+"""Seconds that it takes to end then."""
+
 RUNNING = "vllm:num_requests_running"
 WAITING = "vllm:num_requests_waiting"
 STEPS = "vllm:iteration_tokens_total_count"
@@ -92,7 +97,7 @@ def command(
         "--reasoning-parser": settings.reasoning_parser or None,
         "--chat-template": settings.chat_template,
         "--kv-events-config": _kv_events(settings.kv_events),
-        "--shutdown-timeout": max(1, int(settings.drain_timeout)),
+        "--shutdown-timeout": STRAGGLERS,
     }
     line = [program, "serve", model]
     for flag, value in flags.items():
