@@ -14,6 +14,8 @@ import pytest
 from headrace.workers.supervisor.ending import Exit
 from tests.workers.trt.conftest import Make
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.parametrize(
     ("failure", "exit_", "advice"),
