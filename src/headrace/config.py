@@ -115,6 +115,12 @@ class ApiSettings(ServiceSettings):
     responses_days: float = Field(
         30.0, ge=0, description="Days for which responses are stored, unless the client says `store: false`; 0: never."
     )
+    max_upload: PositiveInt = Field(64 * 1024 * 1024, description="Largest upload to /v1/files, in bytes.")
+    files_quota: PositiveInt = Field(1024 * 1024 * 1024, description="Bytes that the files of a tenant may have.")
+    files_days: float = Field(30.0, gt=0, description="Days for which files are kept, unless their owner says less.")
+    batch_width: int = Field(
+        8, ge=0, description="Requests of a batch that this process sends at the same time; 0: it works on none."
+    )
     idempotency_hours: float = Field(24.0, gt=0, description="Hours for which an Idempotency-Key is remembered.")
     otlp: str = Field("", description="URL of an OTLP/HTTP collector for traces, such as http://collector:4318.")
     otlp_sample: float = Field(

@@ -9,12 +9,14 @@ import msgspec
 
 from headrace.api.access import Access
 from headrace.api.aliases.book import AliasBook
+from headrace.api.batches.endpoints import FILES, Desk
+from headrace.api.batches.runner import Runner
 from headrace.api.budgets import Budgets
 from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
 from headrace.api.forward import Forwarder
-from headrace.api.gateway import Gateway
+from headrace.api.gateway import Answer, Gateway
 from headrace.api.idempotency import Idempotency
 from headrace.api.inside import Inside
 from headrace.api.keys import Keyring
@@ -30,6 +32,7 @@ from headrace.api.shelf import PREFIX as SHELF
 from headrace.api.shelf import Shelf
 from headrace.api.spans import Spans
 from headrace.config import ApiSettings, bootstrap_key, home
+from headrace.openai.batches import ENDPOINTS
 from headrace.openai.rules import Rules
 from headrace.service import run
 from headrace.service.secret import HopSecret
@@ -39,6 +42,8 @@ from headrace.store.keys import KeyStore
 from headrace.store.limits.limiter import LimiterService
 from headrace.store.limits.memory import MemoryLimiter
 from headrace.store.limits.shared import SharedLimiter
+from headrace.store.objects.batches import BatchStore
+from headrace.store.objects.files import FileStore
 from headrace.store.objects.responses import ResponseStore
 from headrace.store.spool import Spool
 from headrace.store.usage import UsageStore
@@ -85,7 +90,8 @@ class ApiService:
 
     def __init__(self, settings: ApiSettings) -> None:
         self.registry = Registry()
-        self.limits = ServerLimits(body=settings.max_body)
+        uploads = frozenset({FILES.encode()})
+        self.limits = ServerLimits(body=settings.max_body, upload=settings.max_upload, upload_paths=uploads)
         secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
         self._writer = LineWriter()
         self._metrics = ApiMetrics(self.registry)
@@ -125,7 +131,13 @@ class ApiService:
         self._draining = False
         self._tracer = Tracer(settings.otlp.rstrip("/"), self.name, settings.otlp_sample) if settings.otlp else None
         spans = Spans(self._tracer) if self._tracer is not None else None
-        self.routes = self._routes(Access(AccessLog(self._writer), self._metrics, spans))
+        access = Access(AccessLog(self._writer), self._metrics, spans)
+        database = self._store.database
+        files = FileStore(database, quota=settings.files_quota, days=settings.files_days)
+        batches = BatchStore(database)
+        self._runner = Runner(batches, files, self._keys, access, self._answers(), settings.batch_width)
+        self._desk = Desk(self._keys, files, batches, self._runner.wake)
+        self.routes = self._routes(access)
 
     async def start(self) -> None:
         await asyncio.gather(self._keys.start(), self._fleet.start(), self._start_ledger())
@@ -136,6 +148,7 @@ class ApiService:
             self._aliases.run(),
             self._shelf.run(),
             self._budgets.run(),
+            self._runner.run(),
         )
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
@@ -175,6 +188,14 @@ class ApiService:
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
 
+    def _answers(self) -> dict[str, Answer]:
+        """What answers the requests of batches."""
+        return {
+            one.path: self._gateway.answering(one.kind, one.worker_path or one.path)
+            for one in INFERENCE
+            if one.path in ENDPOINTS
+        }
+
     def _routes(self, access: Access) -> Routes:
         routes = Routes()
         listing = Listing(self._keys, self._fleet, self._models)
@@ -186,6 +207,7 @@ class ApiService:
         routes.add("GET", PREFIX, access.wrap(PREFIX + "{id}", listing.one))
         for method, shelf in (("GET", self._shelf.show), ("DELETE", self._shelf.delete)):
             routes.add(method, SHELF, access.wrap(SHELF + "{id}", shelf))
+        self._desk.add_to(routes, access)
         routes.add("GET", "/openapi.json", access.wrap("/openapi.json", PublicDocument().serve))
         return routes
 

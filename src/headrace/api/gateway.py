@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,6 +35,8 @@ from headrace.wire.exchange import Exchange
 
 AnyRequest = Request[Any]
 
+_LOWEST_BAND = b"%b: 9\r\n" % contract.PRIORITY
+
 JSON = b"application/json"
 
 _HEAD = b"%%b%%b%b: %%d\r\n%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\ncontent-length: %%d\r\n" % (
@@ -45,6 +47,9 @@ _HEAD = b"%%b%%b%b: %%d\r\n%%b%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%b\r\n%b: %%
     contract.COST,
     contract.PREFIX_BLOCKS,
 )
+
+
+Answer = Callable[[Exchange, Record, Principal], Awaitable[None]]
 
 
 class Memory(Protocol):
@@ -92,11 +97,8 @@ class Gateway:
     def endpoint(
         self, kind: type[AnyRequest], path: str, dialect: Dialect = OPENAI, memory: Memory | None = None
     ) -> Endpoint:
-        """The endpoint that takes requests of ``kind``; workers answer them at ``path``.
-
-        ``memory``: what a request may go on from, and where its answer is kept; None where there is no such thing.
-        """
-        request_line = b"POST %b HTTP/1.1\r\n" % path.encode()
+        """The endpoint that takes requests of ``kind``; workers answer them at ``path``."""
+        answer = self.answering(kind, path, memory)
 
         async def serve(exchange: Exchange, record: Record) -> None:
             exchange.dialect = dialect
@@ -109,6 +111,15 @@ class Gateway:
             else:
                 work = partial(answer, exchange, record, principal)
                 await self._idempotency.run(key, exchange, record, principal, work)
+
+        return serve
+
+    def answering(self, kind: type[AnyRequest], path: str, memory: Memory | None = None) -> Answer:
+        """What answers such requests of whoever is known already.
+
+        ``memory``: what a request may go on from, and where its answer is kept; None where there is no such thing.
+        """
+        request_line = b"POST %b HTTP/1.1\r\n" % path.encode()
 
         async def answer(exchange: Exchange, record: Record, principal: Principal) -> None:
             content_type = exchange.request.headers.get(b"content-type", JSON)
@@ -138,7 +149,7 @@ class Gateway:
             if memory is not None and exchange.status == 200 and not record.reason:
                 memory.keep(request, principal)
 
-        return serve
+        return answer
 
     async def _admit(self, job: Job, pools: Sequence[PoolView], alias: Alias | None) -> None:
         """Take what the request will use from the limits, deliver it, and see that its bill is closed."""
@@ -194,7 +205,7 @@ class Gateway:
         traceparent = job.exchange.request.headers.get(contract.TRACEPARENT)
         head = _HEAD % (
             job.request_line,
-            self._fixed_lines,
+            self._fixed_lines if not record.batch else self._fixed_lines + _LOWEST_BAND,
             max(1, int(timeout * 1000)),
             b"traceparent: %b\r\n" % traceparent if traceparent else b"",
             record.model.encode(),

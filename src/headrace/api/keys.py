@@ -110,6 +110,13 @@ class Keyring:
             raise Unauthorized(f"This API key {reason}. Use another one.")
         return credential.principal
 
+    def principal(self, key_id: str) -> Principal | None:
+        """The owner of a key that may be used, by its id: for work that goes on without its text."""
+        credential = self._snapshot.named(key_id)
+        if credential is None or credential.revoked or credential.expires <= self._clock():
+            return None
+        return credential.principal
+
     async def _look_up(self, digest: bytes) -> Credential:
         if self._failure is None:
             await self.refresh()

@@ -11,6 +11,7 @@ import msgspec
 from headrace import __version__
 from headrace.api.endpoints import INFERENCE
 from headrace.api.record import Record
+from headrace.openai.batches import BatchFields, BatchList, BatchObject, Deleted, FileForm, FileList, FileObject
 from headrace.openai.models import Model, ModelList
 from headrace.service.ops import JSON
 from headrace.wire.exchange import Exchange
@@ -58,6 +59,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body_type: str = "application/json"
     """The body's content type; a type that is not JSON is described as an object of form fields."""
+    answer_type: str = "application/json"
 
 
 def render(title: str, operations: Iterable[Operation]) -> bytes:
@@ -83,7 +85,7 @@ def render(title: str, operations: Iterable[Operation]) -> bytes:
 
 
 def _describe(operation: Operation, by_type: dict[type, dict[str, Any]]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"application/json": {"schema": by_type[operation.answer] if operation.answer else {}}}
+    answer: dict[str, Any] = {operation.answer_type: {"schema": by_type[operation.answer] if operation.answer else {}}}
     if operation.streams:
         answer["text/event-stream"] = {"schema": {"type": "string"}}
     told: dict[str, Any] = {
@@ -110,15 +112,29 @@ def _failure(text: str) -> dict[str, Any]:
 
 
 _MODEL = Parameter("id", "path")
-_RESPONSE = (Parameter("id", "path"),)
+_ID = (Parameter("id", "path"),)
+_BYTES = "application/octet-stream"
+_PAGE = (Parameter("after"), Parameter("limit", schema={"type": "integer", "minimum": 1, "maximum": 100}))
+_FILE_PAGE = (*_PAGE, Parameter("purpose"), Parameter("order", schema={"enum": ["asc", "desc"]}))
 
 PUBLIC = (
     *(Operation("POST", one.path, one.summary, one.body, streams=one.streams) for one in INFERENCE),
     Operation("GET", "/v1/models", "Models that the key may use", answer=ModelList),
     Operation("GET", "/v1/models/{id}", "One of them", answer=Model, parameters=(_MODEL,)),
-    Operation("GET", "/v1/responses/{id}", "A stored response", parameters=_RESPONSE),
-    Operation("DELETE", "/v1/responses/{id}", "Forget a stored response", parameters=_RESPONSE),
-    Operation("GET", "/v1/responses/{id}/input_items", "What it answered", parameters=_RESPONSE),
+    Operation("GET", "/v1/responses/{id}", "A stored response", parameters=_ID),
+    Operation("DELETE", "/v1/responses/{id}", "Forget a stored response", parameters=_ID),
+    Operation("GET", "/v1/responses/{id}/input_items", "What it answered", parameters=_ID),
+    Operation("POST", "/v1/files", "Upload a file", FileForm, FileObject, body_type="multipart/form-data"),
+    Operation("GET", "/v1/files", "Files", answer=FileList, parameters=_FILE_PAGE),
+    Operation("GET", "/v1/files/{id}", "One of them", answer=FileObject, parameters=_ID),
+    Operation("DELETE", "/v1/files/{id}", "Delete a file", answer=Deleted, parameters=_ID),
+    Operation(
+        "GET", "/v1/files/{id}/content", "What a file holds", answer_type="application/octet-stream", parameters=_ID
+    ),
+    Operation("POST", "/v1/batches", "Make a batch of a file of requests", BatchFields, BatchObject),
+    Operation("GET", "/v1/batches", "Batches", answer=BatchList, parameters=_PAGE),
+    Operation("GET", "/v1/batches/{id}", "One of them", answer=BatchObject, parameters=_ID),
+    Operation("POST", "/v1/batches/{id}/cancel", "End a batch early", answer=BatchObject, parameters=_ID),
 )
 """What clients may call."""
 

@@ -31,6 +31,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     worker: str = ""
     attempts: int = 0
     stream: bool = False
+    batch: bool = False
+    """A line of a batch: it goes in the lowest band."""
     status: int = 0
     reason: str = ""
     """The error's code, or ``client_gone``."""

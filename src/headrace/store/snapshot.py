@@ -58,11 +58,12 @@ class Credential(Struct, frozen=True):
 class Snapshot:
     """All keys of one revision."""
 
-    __slots__ = ("_credentials", "keys", "revision")
+    __slots__ = ("_by_id", "_credentials", "keys", "revision")
 
     def __init__(self, revision: int, keys: Iterable[Key]) -> None:
         self.revision = revision
         self.keys = tuple(keys)
+        self._by_id: dict[str, Credential] | None = None
         tenants = {key.tenant: subject("tenant", key.tenant, key.tenant, key.tenant_limits) for key in self.keys}
         self._credentials = {
             credential.digest[:_HANDLE]: credential
@@ -79,6 +80,13 @@ class Snapshot:
         if credential is None or not compare_digest(credential.digest, digest):
             return None
         return credential
+
+    def named(self, key_id: str) -> Credential | None:
+        """The current credential of the key with this id."""
+        if self._by_id is None:
+            current = (one for one in self._credentials.values() if not one.replaced)
+            self._by_id = {one.principal.key_id: one for one in current}
+        return self._by_id.get(key_id)
 
 
 class _File(Struct):

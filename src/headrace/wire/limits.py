@@ -14,6 +14,9 @@ class ServerLimits:
 
     head: int = 32 * KIB
     body: int = 8 * MIB
+    upload: int = 64 * MIB
+    """Of a body that is sent to one of ``upload_paths``."""
+    upload_paths: frozenset[bytes] = frozenset()
     head_timeout: float = 10.0
     body_idle_timeout: float = 30.0
     body_timeout: float = 300.0

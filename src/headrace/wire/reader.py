@@ -184,8 +184,8 @@ class RequestReader:
         length = headers.get(b"content-length")
         if self._seen > limits.head and self._head_size() > limits.head:
             self.error = _head_too_large(limits.head)
-        elif length is not None and int(length) > limits.body:
-            self.error = _body_too_large(limits.body)
+        elif length is not None and int(length) > limits.body and int(length) > self._largest():
+            self.error = _body_too_large(self._largest())
         elif b"host" not in headers and self._parser.get_http_version() == "1.1":
             self.error = InvalidRequest("The request has no Host header.", code="bad_http")
         elif b"expect" in headers and self._expects_continue():
@@ -200,11 +200,16 @@ class RequestReader:
 
     def on_body(self, piece: bytes) -> None:
         self._body_bytes += len(piece)
-        if self._body_bytes > self._limits.body:
-            self.error = self.error or _body_too_large(self._limits.body)
+        if self._body_bytes > self._limits.body and self._body_bytes > self._largest():
+            self.error = self.error or _body_too_large(self._largest())
             self._body.clear()
         else:
             self._body.append(piece)
+
+    def _largest(self) -> int:
+        """What the body may have; looked up only where it is larger than most."""
+        limits = self._limits
+        return limits.upload if self._target.partition(b"?")[0] in limits.upload_paths else limits.body
 
     def on_message_complete(self) -> None:
         parser, headers, body = self._parser, self._headers, self._body

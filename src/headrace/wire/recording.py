@@ -21,6 +21,8 @@ class Recorded(Struct, array_like=True, gc=False):
     status: int
     content_type: bytes
     body: bytes
+    request_id: str = ""
+    """Under which it was known, where that was told."""
 
     def replay(self, exchange: Exchange, *headers: tuple[bytes, bytes]) -> None:
         """Send it once more."""
@@ -35,13 +37,15 @@ class Recorded(Struct, array_like=True, gc=False):
 class Recording:
     """Stands between an exchange and its connection. Above ``limit`` bytes nothing is kept, and all is passed on."""
 
-    __slots__ = ("_limit", "_pieces", "_size", "_writer")
+    __slots__ = ("_limit", "_pieces", "_size", "_writer", "retry_after")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pieces: list[bytes] = []
         self._size = 0
         self._writer: _Writer
+        self.retry_after = 0.0
+        """Seconds, of the answer that ``answer`` has read."""
 
     def attach(self, writer: _Writer) -> None:
         """Called by ``Exchange.record``."""
@@ -67,4 +71,7 @@ class Recording:
             body = decoder.feed(rest)
             if not decoder.done:
                 raise ProtocolError("the recorded answer is not complete")
-        return Recorded(head.status, head.fields.get(b"content-type", b""), body)
+        after = head.fields.get(b"retry-after", b"")
+        self.retry_after = float(after) if after.isdigit() else 0.0
+        request_id = head.fields.get(b"x-request-id", b"").decode("latin-1")
+        return Recorded(head.status, head.fields.get(b"content-type", b""), body, request_id)

@@ -40,9 +40,19 @@ class FileStore:
         self._clock = clock
 
     def add(
-        self, tenant: str, name: str, purpose: str, pieces: Iterable[bytes], *, seconds: float | None = None
+        self,
+        tenant: str,
+        name: str,
+        purpose: str,
+        pieces: Iterable[bytes | memoryview],
+        *,
+        seconds: float | None = None,
+        counted: bool = True,
     ) -> File:
-        """Store a file, whole or not at all. Raises TooLarge over the tenant's quota."""
+        """Store a file, whole or not at all.
+
+        Raises TooLarge over the tenant's quota, where the file is ``counted`` against it.
+        """
         now = self._clock()
         kept = self._seconds if seconds is None else min(seconds, self._seconds)
         row = FileRow(
@@ -60,7 +70,7 @@ class FileStore:
             room = self._quota - self._used(session, tenant)
             for number, chunk in enumerate(_chunks(pieces)):
                 row.size += len(chunk)
-                if row.size > room:
+                if counted and row.size > room:
                     raise TooLarge(
                         f"Your files may have {self._quota:,} bytes together, of which {max(0, room):,} are free; "
                         "delete some.",
@@ -135,7 +145,7 @@ class FileStore:
         return int(session.scalars(query).one())
 
 
-def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _chunks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     """``pieces`` cut anew, at ``CHUNK`` bytes."""
     buffer = bytearray()
     for piece in pieces:
