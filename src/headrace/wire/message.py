@@ -25,3 +25,6 @@ class Request(Struct, eq=False, gc=False):
     """Whether the client may send another request on its connection."""
     http11: bool = True
     """Whether the client speaks HTTP/1.1, and not 1.0."""
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"  # keys and prompts are not for logs
