@@ -8,6 +8,10 @@ from contextlib import closing
 import msgspec
 
 from headrace.api.access import Access
+from headrace.api.admin.app import PREFIX as ADMIN
+from headrace.api.admin.app import AdminApi
+from headrace.api.admin.identities import Identities
+from headrace.api.admin.reports import Reports
 from headrace.api.aliases.book import AliasBook
 from headrace.api.batches.endpoints import FILES, Desk
 from headrace.api.batches.runner import Runner
@@ -98,11 +102,11 @@ class ApiService:
         self.registry.on_collect(self._collect)
         self._store = _open_store(settings)
         self._keys = Keyring(self._store, home() / "keys.snapshot")
-        self._ledger = Ledger(
-            Spool(settings.spool or home() / "spool", limit=settings.spool_limit),
-            UsageStore(self._store.database, retention=settings.ledger_days),
-        )
+        usage = UsageStore(self._store.database, retention=settings.ledger_days)
+        self._ledger = Ledger(Spool(settings.spool or home() / "spool", limit=settings.spool_limit), usage)
         self._fleet = Fleet(settings.router, secret)
+        actions = [*Identities(self._store).actions(), *Reports(usage, self._fleet).actions()]
+        self._admin = AdminApi(self._keys, actions)
         self._forwarder = Forwarder(self._fleet)
         self._limiter = _open_limiter(settings)
         self._budgets = Budgets(self._limiter, self._ledger)
@@ -181,6 +185,7 @@ class ApiService:
         await self._limiter.close()
         await self._keep.close()
         await self._ledger.close()
+        self._admin.close()
         await self._shelf.close()
         await self._keys.close()
         self._store.close()
@@ -208,6 +213,7 @@ class ApiService:
         for method, shelf in (("GET", self._shelf.show), ("DELETE", self._shelf.delete)):
             routes.add(method, SHELF, access.wrap(SHELF + "{id}", shelf))
         self._desk.add_to(routes, access)
+        routes.mount(ADMIN, access.wrap(ADMIN, self._admin.serve))
         routes.add("GET", "/openapi.json", access.wrap("/openapi.json", PublicDocument().serve))
         return routes
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from headrace.errors import ConfigError, HeadraceError, Overloaded, StoreError, Unauthorized
-from headrace.store.keys import KeyStore
+from headrace.errors import ConfigError, Forbidden, HeadraceError, Overloaded, StoreError, Unauthorized
+from headrace.store.keys import INFERENCE, KeyStore
 from headrace.store.secret import MAX_KEY
 from headrace.store.snapshot import MAX_AGE, Credential, Principal, Snapshot, load, save
 
@@ -93,11 +93,11 @@ class Keyring:
                 self._poll = asyncio.create_task(self._poll_once())
             await asyncio.shield(self._poll)
 
-    async def authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
+    async def authenticate(self, headers: Mapping[bytes, bytes], *, scope: str | None = INFERENCE) -> Principal:
         """The owner of the key in ``Authorization: Bearer`` or, without that header, in ``x-api-key``.
 
-        Raises Unauthorized for a missing, unknown, expired or revoked key, and Overloaded where the database does not
-        answer and the key is not among the known ones.
+        Raises Unauthorized for a missing, unknown, expired or revoked key, Forbidden for one without ``scope``, and
+        Overloaded where the database does not answer and the key is not among the known ones.
         """
         digest = self._digest(_key_in(headers))
         credential = self._snapshot.find(digest)
@@ -108,7 +108,10 @@ class Keyring:
         if credential.expires <= self._clock():
             reason = "was replaced by a newer one" if credential.replaced else "has expired"
             raise Unauthorized(f"This API key {reason}. Use another one.")
-        return credential.principal
+        principal = credential.principal
+        if scope is not None and scope not in principal.scopes:
+            raise Forbidden(f"This needs a key with the scope {scope}.")
+        return principal
 
     def principal(self, key_id: str) -> Principal | None:
         """The owner of a key that may be used, by its id: for work that goes on without its text."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from headrace.errors import ConfigError, InvalidRequest, NotFound
@@ -18,8 +18,14 @@ from headrace.store.schema import AuditRow, KeyRow, StateRow, TenantRow
 from headrace.store.secret import MAX_KEY, Pepper, id_of, load_pepper, new_id, new_key
 
 INFERENCE = "inference"
+"""Use models."""
+USAGE = "usage"
+"""Read what the own tenant used."""
+READ = "admin:read"
+"""Read everything that administrators see."""
 ADMIN = "admin"
-SCOPES = (INFERENCE, ADMIN)
+"""Administer, and all of the above but inference."""
+SCOPES = (INFERENCE, USAGE, READ, ADMIN)
 
 _MONTH = 30 * 86400.0
 _REMEMBERED = 7 * 86400.0  # how long a dead key is still told apart from an unknown one
@@ -54,6 +60,22 @@ class Key(Struct, frozen=True):
     previous_until: float | None = None
     tenant_limits: dict[str, Any] = {}
     """Only known of ``KeyStore.current``'s keys."""
+
+
+class Act(Struct, frozen=True):
+    """One record of the audit."""
+
+    id: int
+    at: float
+    """Seconds since 1970."""
+    actor: str
+    """A key's id, ``oidc:`` and a subject, or ``system``: the command line."""
+    action: str
+    tenant: str | None
+    target: str
+    """The id of the key or tenant."""
+    detail: dict[str, Any]
+    """What was given."""
 
 
 class KeyStore:
@@ -103,9 +125,41 @@ class KeyStore:
         quota.check(limits or {})
         with self.database.write() as session:
             self._change(session)
-            if session.scalars(select(TenantRow.id).where(TenantRow.name == name)).first() is not None:
-                raise InvalidRequest(f"name: there is a tenant {name!r} already.", param="name")
+            self._check_free(session, name)
             return _tenant(self._add_tenant(session, name, limits or {}, actor))
+
+    def update_tenant(
+        self, tenant: str, *, name: str | None = None, limits: dict[str, Any] | None = None, actor: str
+    ) -> Tenant:
+        """Change what is given; limits are replaced as a whole."""
+        changes: dict[str, Any] = {}
+        if name is not None:
+            _check_name(name)
+            changes["name"] = name
+        if limits is not None:
+            quota.check(limits)
+            changes["limits"] = limits
+        with self.database.write() as session:
+            self._change(session)
+            row = _find_tenant(session, tenant)
+            if name is not None and name != row.name:
+                self._check_free(session, name)
+            _apply(row, changes)
+            self._audit(session, actor, "tenant.update", row.id, row.id, changes)
+            return _tenant(row)
+
+    def tenant(self, tenant: str) -> Tenant:
+        """The tenant with this id or name. Raises NotFound."""
+        with self.database.read() as session:
+            return _tenant(_find_tenant(session, tenant))
+
+    def tenant_page(self, *, limit: int, after: str | None = None) -> list[Tenant]:
+        """Tenants by name, behind the one with the id ``after``."""
+        query = select(TenantRow).order_by(TenantRow.name).limit(limit)
+        with self.database.read() as session:
+            if after is not None:
+                query = query.where(TenantRow.name > _find_tenant(session, after).name)
+            return [_tenant(row) for row in session.scalars(query)]
 
     def tenants(self) -> list[Tenant]:
         """All tenants, by name."""
@@ -123,7 +177,7 @@ class KeyStore:
         limits: dict[str, Any] | None = None,
         expires_at: float | None = None,
     ) -> tuple[Key, str]:
-        """A new key of the tenant with this id, and its text, which is shown once and not kept."""
+        """A new key of the tenant with this id or name, and its text, which is shown once and not kept."""
         key_id = new_id()
         text = new_key(key_id)
         row = self._row(tenant, name, scopes, id=key_id, text=text)
@@ -133,10 +187,52 @@ class KeyStore:
         self._check(row)
         with self.database.write() as session:
             self._change(session)
-            if session.get(TenantRow, tenant) is None:
-                raise NotFound(f"There is no tenant with the id {tenant!r}.", param="tenant")
+            row.tenant_id = _find_tenant(session, tenant).id
             self._add_key(session, row, actor)
             return _key(row), text
+
+    def update(self, key_id: str, changes: dict[str, Any], *, actor: str) -> Key:
+        """Change ``name``, ``scopes``, ``models``, ``limits`` or ``expires_at``; each is replaced as a whole."""
+        with self.database.write() as session:
+            self._change(session)
+            row = _find(session, key_id)
+            expires_at = row.expires_at
+            _apply(row, changes)
+            if row.expires_at == expires_at:
+                row.expires_at = None  # one that has passed already need not lie in the future
+            self._check(row)
+            row.expires_at = changes.get("expires_at", expires_at)
+            self._audit(session, actor, "key.update", row.tenant_id, key_id, changes)
+            return _key(row)
+
+    def key(self, key_id: str) -> Key:
+        """Raises NotFound."""
+        with self.database.read() as session:
+            return _key(_find(session, key_id))
+
+    def key_page(self, *, limit: int, after: str | None = None, tenant: str | None = None) -> list[Key]:
+        """Keys, the oldest first, behind the one with the id ``after``."""
+        query = select(KeyRow).order_by(KeyRow.created_at, KeyRow.id).limit(limit)
+        with self.database.read() as session:
+            if tenant is not None:
+                query = query.where(KeyRow.tenant_id == _find_tenant(session, tenant).id)
+            if after is not None:
+                last = _find(session, after)
+                query = query.where(tuple_(KeyRow.created_at, KeyRow.id) > tuple_(last.created_at, last.id))
+            return [_key(row) for row in session.scalars(query)]
+
+    def audit_page(self, *, limit: int, before: int | None = None, tenant: str | None = None) -> list[Act]:
+        """What was done, the last first, before the act with the id ``before``."""
+        query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(AuditRow.id < before)
+        if tenant is not None:
+            query = query.where(AuditRow.tenant_id == tenant)
+        with self.database.read() as session:
+            return [
+                Act(row.id, row.at, row.actor, row.action, row.tenant_id, row.target, row.detail)
+                for row in session.scalars(query)
+            ]
 
     def rotate(self, key_id: str, *, overlap: float = 86400.0, actor: str) -> tuple[Key, str]:
         """Give a key a new secret; the old one works for ``overlap`` seconds more, an older one no longer."""
@@ -192,6 +288,10 @@ class KeyStore:
     def close(self) -> None:
         self.database.close()
 
+    def _check_free(self, session: Session, name: str) -> None:
+        if session.scalars(select(TenantRow.id).where(TenantRow.name == name)).first() is not None:
+            raise InvalidRequest(f"name: there is a tenant {name!r} already.", param="name")
+
     def _change(self, session: Session) -> None:
         """Number this change; the row's lock puts changes in order."""
         state = self._state(session, lock=True)
@@ -231,13 +331,14 @@ class KeyStore:
         row = TenantRow(id=new_id(), name=name, limits=limits, created_at=self._clock())
         session.add(row)
         session.flush()
-        self._audit(session, actor, "tenant.create", row.id, row.id, {"name": name})
+        self._audit(session, actor, "tenant.create", row.id, row.id, {"name": name, "limits": limits})
         return row
 
     def _add_key(self, session: Session, row: KeyRow, actor: str) -> None:
         session.add(row)
         session.flush()
-        detail = {"name": row.name, "scopes": row.scopes, "models": row.models, "expires_at": row.expires_at}
+        names = ("name", "scopes", "models", "limits", "expires_at")
+        detail = {name: getattr(row, name) for name in names}
         self._audit(session, actor, "key.create", row.tenant_id, row.id, detail)
 
     def _audit(
@@ -253,6 +354,20 @@ def _find(session: Session, key_id: str) -> KeyRow:
     if row is None:
         raise NotFound(f"There is no key with the id {key_id!r}.", param="key_id")
     return row
+
+
+def _find_tenant(session: Session, tenant: str) -> TenantRow:
+    """By its id or its name."""
+    row = session.get(TenantRow, tenant)
+    row = row or session.scalars(select(TenantRow).where(TenantRow.name == tenant)).first()
+    if row is None:
+        raise NotFound(f"There is no tenant {tenant!r}.", param="tenant")
+    return row
+
+
+def _apply(row: KeyRow | TenantRow, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(row, name, value)
 
 
 def _check_name(name: str) -> None:

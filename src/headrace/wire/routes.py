@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 Handler = Callable[["Exchange"], Awaitable[None]]
 
 
+_ANY = "*"
+
+
 class Routes:
     """Exact paths first, then the longest matching prefix, then the fallback.
 
     A path that ends in ``/`` is a prefix: ``/v1/models/`` takes ``/v1/models/org/name``. Where there is GET, there is
-    HEAD; the exchange leaves the body out.
+    HEAD; the exchange leaves the body out. What is mounted at a prefix gets every method.
     """
 
     def __init__(self, fallback: Handler | None = None) -> None:
@@ -29,6 +32,10 @@ class Routes:
         table = self._prefixes if path.endswith("/") else self._exact
         table.setdefault(path, {})[method] = handler
 
+    def mount(self, prefix: str, handler: Handler) -> None:
+        """Leave all below ``prefix`` to the handler, which tells by itself what there is."""
+        self._prefixes.setdefault(prefix, {})[_ANY] = handler
+
     def find(self, method: str, path: str) -> Handler:
         """The handler. Raises NotFound or MethodNotAllowed."""
         methods = self._exact.get(path) or self._by_prefix(path)
@@ -36,7 +43,7 @@ class Routes:
             if self._fallback is not None:
                 return self._fallback
             raise NotFound(f"There is no {path} here. The API lives under /v1.", code="unknown_path")
-        handler = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        handler = methods.get(method) or methods.get(_ANY) or (methods.get("GET") if method == "HEAD" else None)
         if handler is None:
             raise MethodNotAllowed(f"{method} is not allowed on {path}.", allowed=sorted(methods))
         return handler

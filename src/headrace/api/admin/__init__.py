@@ -1,0 +1,1 @@
+"""``/admin/v1``: keys, tenants, usage, the audit and the fleet, for administrators."""
