@@ -117,7 +117,9 @@ class KeyStore:
             self._change(session)
             tenant = session.scalars(select(TenantRow).where(TenantRow.name == "default")).first()
             tenant = tenant or self._add_tenant(session, "default", {}, "system")
-            self._add_key(session, self._row(tenant.id, "first key", SCOPES, id=key_id, text=text), "system")
+            self._add_key(
+                session, self._row(tenant.id, "first key", (INFERENCE, ADMIN), id=key_id, text=text), "system"
+            )
         return text
 
     def create_tenant(self, name: str, *, limits: dict[str, Any] | None = None, actor: str) -> Tenant:
