@@ -107,7 +107,7 @@ def test_wrong_arguments_are_named(store: KeyStore, tenant: str, arguments: dict
 
 
 def test_a_key_needs_its_tenant(store: KeyStore) -> None:
-    with pytest.raises(NotFound, match="no tenant with the id 'nobody'"):
+    with pytest.raises(NotFound, match="no tenant 'nobody'"):
         store.create("nobody", "x", actor="test")
 
 
