@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
+from headrace.errors import ConnectionLost
 from tests.fakes import Behaviour, Call, answer, chunk, held, raw, refuse, silence, stream, stream_head
-from tests.router.conftest import Router, StartRouter, StartWorker
+from tests.router.conftest import Router, StartRouter, StartWorker, request
 from tests.router.resume.events import chat, read, said, says, usage
-from tests.wire.peer import wait_for
+from tests.wire.peer import Peer, wait_for
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 DONE = b"data: [DONE]\n\n"
@@ -267,4 +269,43 @@ async def test_budget_of_retries_covers_refusals_but_not_the_dead_workers_own(
     full.default = raw(b"", "reset")
     statuses = {(await (await router.send(body(seed=number))).reply()).status for number in range(4)}
     assert statuses == {200}
+    await router.idle()
+
+
+async def test_slow_reader_gets_the_rest_from_another_worker_when_it_reads(
+    start_router: StartRouter, start_worker: StartWorker
+) -> None:
+    """While we do not read for its sake, the new worker's silence is ours too."""
+    piece = "word " * 8000
+
+    async def flood(call: Call) -> None:
+        await call.send(stream_head() + chunk(says()))
+        while not call.gone.is_set():
+            await call.send(chunk(chat({"content": piece})))
+
+    seen: list[Call] = []
+
+    async def go_on(call: Call) -> None:
+        seen.append(call)
+        await stream(says("end", id="two"), chat({}, "stop", id="two"), DONE)(call)
+
+    router = await pair(start_router, start_worker, flood, engine(then=go_on))
+    peer = await Peer.connect(router.address, receive_buffer=65536)
+    try:
+        await peer.send(request(body()))
+        workers = list(router.service.pools["m"].workers)
+        await wait_for(
+            lambda: any(one.paused for worker in workers for one in worker.attempts), "the client to be slow"
+        )
+        for worker in workers:
+            for attempt in list(worker.attempts):
+                attempt.fail(ConnectionLost("quarantined"))
+        await wait_for(lambda: bool(seen), "the other worker to be asked")
+        router.service._delivery.watch.check(time.monotonic() + 3600)
+        reply = await peer.reply()
+    finally:
+        peer.close()
+    text = said(reply.body)
+    assert text.replace(piece, "") == "end"
+    assert reply.body.endswith(DONE)
     await router.idle()

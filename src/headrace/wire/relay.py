@@ -287,7 +287,7 @@ class RelayWatch:
 
     def check(self, now: float) -> None:
         for relay in list(self._relays):
-            if now > relay.deadline and not relay.begun:
+            if now > relay.deadline and not relay.begun and not relay.paused:
                 relay.fail(UpstreamTimeout("no answer before the deadline"))
             elif self._heartbeat is not None:
                 relay.beat(now, self._heartbeat)
