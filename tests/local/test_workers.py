@@ -12,7 +12,8 @@ from headrace import models
 from headrace.config import UpSettings, UpWorker, load
 from headrace.errors import ConfigError, ModelError
 from headrace.local.workers import Machine, choose, offer
-from headrace.models import Store
+from headrace.models import Store, hub
+from headrace.models.hub import Offer, RemoteFile
 
 PLAIN = Machine(gpu=False, programs=frozenset())
 GPU = Machine(gpu=True, programs=frozenset({"vllm"}))
@@ -80,6 +81,26 @@ def test_a_folder_anywhere_is_served(store: Store, tmp_path: Path) -> None:
 
 def test_a_hub_id_that_is_there_is_not_fetched_again(store: Store) -> None:
     assert chosen(store, GPU, UpWorker(model="organisation/llama")) == [("vllm", "llama")]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"architectures": ["LlamaForCausalLM"]},
+            r"organisation/new \(safetensors\) is for vllm or trt.*it has no GPU",
+        ),
+        ({"architectures": ["ViTModel"], "model_type": "vit"}, "organisation/new: no engine here serves ViTModel"),
+    ],
+)
+def test_what_cannot_run_here_is_not_fetched(
+    store: Store, monkeypatch: pytest.MonkeyPatch, config: dict[str, object], told: str
+) -> None:
+    files = [RemoteFile("model.safetensors", 1 << 40), RemoteFile("config.json", 100)]
+    monkeypatch.setattr(hub, "_look_up", lambda *_: Offer("commit", None, config, files))
+    with pytest.raises((ConfigError, ModelError), match=told):
+        chosen(store, PLAIN, UpWorker(model="organisation/new"))
+    assert store.partial() == {}
 
 
 def test_models_that_are_not_there_are_told(store: Store) -> None:

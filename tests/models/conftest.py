@@ -106,6 +106,7 @@ class Hub:
         self.files: dict[str, bytes] = {}
         self.commit = "c" * 40
         self.card: dict[str, str] = {"license": "mit"}
+        self.config: dict[str, object] | None = None
         self.status = 200
         self.error_code = ""
         self.cut_after: int | None = None
@@ -142,7 +143,13 @@ class Hub:
             digest = hashlib.sha256(b"other" if self.wrong_hash else data).hexdigest()
             lfs = {"sha256": digest, "size": len(data), "pointerSize": 100}
             siblings.append({"rfilename": name, "size": len(data), "blobId": "b", "lfs": lfs})
-        return {"id": "org/tiny", "sha": self.commit, "siblings": siblings, "cardData": self.card}
+        return {
+            "id": "org/tiny",
+            "sha": self.commit,
+            "siblings": siblings,
+            "cardData": self.card,
+            "config": self.config,
+        }
 
     def _send_file(self, handler: BaseHTTPRequestHandler, data: bytes) -> None:
         if handler.command == "GET" and self.transfers_left is not None:

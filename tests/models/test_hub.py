@@ -12,6 +12,7 @@ from rich.console import Console
 
 from headrace.errors import ModelError
 from headrace.models import manifest
+from headrace.models.describe import Description, foresee
 from headrace.models.hub import HubId, RemoteFile, choose, pull_hub
 from headrace.models.store import Store
 
@@ -85,6 +86,31 @@ def test_content_that_is_not_what_the_hub_says(store: Store, tiny: Hub, console:
     with pytest.raises(ModelError, match="did not arrive as the hub describes it"):
         pull(store, tiny, console)
     assert store.models() == []
+
+
+def test_what_it_will_be_is_judged_before_it_is_fetched(store: Store, tiny: Hub, console: Console) -> None:
+    tiny.files = {"model.safetensors": b"", "config.json": b"{}"}
+    tiny.config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    judged: list[tuple[str, str, tuple[str, ...]]] = []
+
+    def judge(found: Description) -> None:
+        judged.append((found.format, found.architecture, found.engines))
+        raise ModelError("not here")
+
+    before = tiny.requests
+    with pytest.raises(ModelError, match="not here"):
+        pull_hub(store, TINY, console, endpoint=tiny.url, judge=judge)
+    assert judged == [("safetensors", "LlamaForCausalLM", ("vllm", "trt"))]
+    assert tiny.requests == before + 1
+    assert store.partial() == {}
+
+
+def test_a_gguf_is_foreseen_and_the_unknown_is_not(store: Store, tiny: Hub, console: Console) -> None:
+    judged: list[str] = []
+    pull_hub(store, TINY, console, endpoint=tiny.url, judge=lambda found: judged.append(found.format))
+    assert judged == ["gguf"]
+    assert foresee(["model.safetensors"], {}) is None
+    assert foresee(["readme.md"], {"architectures": ["LlamaForCausalLM"]}) is None
 
 
 def test_folder_of_another_model(store: Store, tiny: Hub, console: Console) -> None:

@@ -15,6 +15,7 @@ from headrace import models
 from headrace.config import UpWorker
 from headrace.errors import ConfigError, ModelError
 from headrace.models import Model, Store
+from headrace.models.describe import Description
 from headrace.models.hub import HubId, pull_hub
 
 _GPUS = ("/dev/nvidia0", "/dev/dxg")
@@ -79,8 +80,8 @@ def choose(wanted: Sequence[UpWorker], store: Store, machine: Machine, console: 
         wanted = (UpWorker(model=models.CHAT), UpWorker(model=models.EMBEDDING))
     workers: list[Worker] = []
     for entry in wanted:
-        model = _find(entry.model, store, console)
-        engine = _engine(entry, model, machine)
+        model = _find(entry, store, machine, console)
+        engine = _engine(entry, Description(model.format, model.architecture, model.context, model.engines), machine)
         worker = Worker(engine, model, entry.name or model.name, _variables(entry, engine))
         workers += [worker] * entry.count
     return workers
@@ -96,7 +97,8 @@ def offer(wanted: Sequence[UpWorker], machine: Machine) -> str:
     )
 
 
-def _find(name: str, store: Store, console: Console) -> Model:
+def _find(entry: UpWorker, store: Store, machine: Machine, console: Console) -> Model:
+    name = entry.model
     folder = Path(name).expanduser()
     if folder.is_dir() and (folder.is_absolute() or name.startswith(("./", "../", "~"))):
         folder = folder.resolve()
@@ -105,26 +107,33 @@ def _find(name: str, store: Store, console: Console) -> Model:
         hub_id = HubId.parse(name)
         if (store.directory / hub_id.folder).is_dir() and store.complete(hub_id.folder) is None:
             return store.find(hub_id.folder)  # somebody's own folder of that name
-        pull_hub(store, hub_id, console)
+        pull_hub(store, hub_id, console, judge=lambda found: _judge(entry, found, machine))
         return store.find(hub_id.folder)
     if name in (models.CHAT, models.EMBEDDING) and not (store.directory / name).is_dir():
         raise ModelError(f"the model {name} is not in {store.directory}; get it with: headrace models pull demo")
     return store.find(name)
 
 
-def _engine(entry: UpWorker, model: Model, machine: Machine) -> Engine:
-    """The engine that was asked for, or the best that can serve the model here."""
+def _judge(entry: UpWorker, model: Description, machine: Machine) -> None:
+    """Raises ConfigError or ModelError for what would be fetched in vain."""
+    if not model.engines:
+        raise ModelError(f"{entry.model}: {model.advice}")
+    _engine(entry, model, machine)
+
+
+def _engine(entry: UpWorker, model: Description, machine: Machine) -> Engine:
+    """The engine that was asked for, or the best that can serve the model here. Raises ConfigError."""
     able = model.engines
     if entry.engine:
         if entry.engine not in able:
-            raise ConfigError(f"up.workers: {entry.engine} does not serve {model.name}: use {_either(able)}")
+            raise ConfigError(f"up.workers: {entry.engine} does not serve {entry.model}: use {_either(able)}")
         return _ENGINES[entry.engine]
     here = [name for name in able if name in ("cpu", "bert") or (machine.gpu and name in machine.programs)]
     if here:
         return _ENGINES[here[0]]
     lacks = "it has a GPU, but no such program on the PATH" if machine.gpu else "it has no GPU"
     raise ConfigError(
-        f"{model.name} ({model.format}) is for {_either(able)}, and this machine lacks that: {lacks}. "
+        f"{entry.model} ({model.format}) is for {_either(able)}, and this machine lacks that: {lacks}. "
         "Take a GGUF of the model, or name the engine in up.workers"
     )
 

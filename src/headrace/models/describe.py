@@ -5,6 +5,9 @@ An engine is named as its worker is: ``headrace worker cpu|bert|vllm|trt``.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,15 @@ _ENCODERS = frozenset({"bert"})
 """Whose network bert-worker builds itself."""
 _GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI reads from a GGUF: https://docs.openvino.ai, "Generative AI: GGUF"."""
+
+_FORMATS = {
+    "openvino": ("openvino_model.xml", "openvino_language_model.xml"),
+    "tensorrt": ("rank*.engine",),
+    "safetensors": ("*.safetensors",),
+    "onnx": ("*.onnx", "onnx/*.onnx"),
+    "pytorch": ("pytorch_model*.bin",),
+}
+"""Files by which a format is known, the one that is served first first."""
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -42,6 +54,25 @@ def describe(folder: Path) -> Description:
         check_safetensors(folder)
     if kind == "tensorrt":
         return _describe_tensorrt(config)
+    return _describe_config(kind, config)
+
+
+def foresee(paths: Collection[str], config: dict[str, Any]) -> Description | None:
+    """What a folder with these files and this ``config.json`` will be; None where that does not tell."""
+    if any(path.endswith(".gguf") for path in paths):
+        return Description("gguf", "unknown", None, ("cpu",))
+    if not config.get("architectures"):
+        return None
+    kind = next((kind for kind, patterns in _FORMATS.items() if any(map(partial(_fits, patterns), paths))), None)
+    return _describe_config(kind, config) if kind is not None else None
+
+
+def _fits(patterns: Sequence[str], path: str) -> bool:
+    return any(fnmatch(path, pattern) for pattern in patterns)
+
+
+def _describe_config(kind: str, config: dict[str, Any]) -> Description:
+    """A folder of weights with Hugging Face's ``config.json``."""
     architecture = next(iter(config.get("architectures") or ()), None) or str(config.get("model_type", "unknown"))
     context = config.get("max_position_embeddings")
     engines = _engines(kind, config, architecture)
@@ -73,14 +104,7 @@ def _describe_gguf(path: Path) -> Description:
 
 
 def _format(folder: Path) -> str:
-    patterns = {
-        "openvino": ("openvino_model.xml", "openvino_language_model.xml"),
-        "tensorrt": ("rank*.engine",),
-        "safetensors": ("*.safetensors",),
-        "onnx": ("*.onnx", "onnx/*.onnx"),
-        "pytorch": ("pytorch_model*.bin",),
-    }
-    for kind, names in patterns.items():
+    for kind, names in _FORMATS.items():
         if any(next(folder.glob(name), None) for name in names):
             return kind
     raise ModelError(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 from rich.console import Console
 
 from headrace.errors import ModelError
 from headrace.models import manifest
-from headrace.models.describe import describe
+from headrace.models.describe import Description, describe, foresee
 from headrace.models.progress import watch
 from headrace.models.store import Store
 
@@ -71,8 +72,28 @@ class RemoteFile(msgspec.Struct, frozen=True):
     sha256: str | None = None
 
 
-def pull_hub(store: Store, hub_id: HubId, console: Console, *, endpoint: str | None = None) -> bool:
-    """Fetch one model; False where it is there already. ``endpoint`` defaults to ``HF_ENDPOINT``. Raises ModelError."""
+class Offer(msgspec.Struct, frozen=True):
+    """What the hub says of a repository at one commit."""
+
+    commit: str
+    license: str | None
+    config: dict[str, Any]
+    """Of its ``config.json``: architectures and model type, where there is one."""
+    files: list[RemoteFile]
+
+
+def pull_hub(
+    store: Store,
+    hub_id: HubId,
+    console: Console,
+    *,
+    endpoint: str | None = None,
+    judge: Callable[[Description], None] = lambda _: None,
+) -> bool:
+    """Fetch one model; False where it is there already. ``endpoint`` defaults to ``HF_ENDPOINT``. Raises ModelError.
+
+    ``judge`` is told what it will be before anything is fetched, as far as the hub tells; it raises to refuse it.
+    """
     known = store.complete(hub_id.folder)
     if known is not None and known.pull != str(hub_id):
         raise ModelError(
@@ -81,14 +102,16 @@ def pull_hub(store: Store, hub_id: HubId, console: Console, *, endpoint: str | N
     if known is not None and hub_id.revision in (None, known.revision):
         return False
     with _plain_errors(hub_id, endpoint):
-        commit, license_name, offered = _look_up(hub_id, endpoint)
-    if known is not None and known.revision == commit:
+        offer = _look_up(hub_id, endpoint)
+    if known is not None and known.revision == offer.commit:
         return False
-    wanted = choose(offered, hub_id)
+    wanted = choose(offer.files, hub_id)
+    if (foreseen := foresee([file.path for file in wanted], offer.config)) is not None:
+        judge(foreseen)
     need = sum(file.size for file in wanted)
     with store.staging(hub_id.folder, need, resume=True) as staged:
         with watch(console, hub_id.folder, staged, need), _plain_errors(hub_id, endpoint):
-            _download(hub_id, commit, wanted, staged, endpoint)
+            _download(hub_id, offer.commit, wanted, staged, endpoint)
         _keep_only(staged, wanted)
         files = manifest.measure(staged)
         _check(files, wanted, staged)
@@ -96,8 +119,8 @@ def pull_hub(store: Store, hub_id: HubId, console: Console, *, endpoint: str | N
         manifest.Manifest(
             pull=str(hub_id),
             source=f"{hub_id} from the model hub",
-            revision=commit,
-            license=license_name,
+            revision=offer.commit,
+            license=offer.license,
             architecture=about.architecture,
             context=about.context,
             files=files,
@@ -133,7 +156,7 @@ def _belongs(path: str, beside: set[str]) -> bool:
     return str(parent) == "." or str(parent) in beside or re.match(r"\d+_[A-Z]", parent.parts[0]) is not None
 
 
-def _look_up(hub_id: HubId, endpoint: str | None) -> tuple[str, str | None, list[RemoteFile]]:
+def _look_up(hub_id: HubId, endpoint: str | None) -> Offer:
     from huggingface_hub import HfApi  # noqa: PLC0415 - 0.2 s that only a pull needs
 
     info = HfApi(endpoint=endpoint).model_info(
@@ -144,7 +167,7 @@ def _look_up(hub_id: HubId, endpoint: str | None) -> tuple[str, str | None, list
         for item in info.siblings or []
     ]
     license_name = info.card_data.get("license") if info.card_data else None
-    return str(info.sha), str(license_name) if license_name else None, files
+    return Offer(str(info.sha), str(license_name) if license_name else None, info.config or {}, files)
 
 
 def _download(hub_id: HubId, commit: str, wanted: list[RemoteFile], folder: Path, endpoint: str | None) -> None:
