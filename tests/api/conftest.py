@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
@@ -20,9 +19,9 @@ from headrace.api.app import ApiService
 from headrace.config import ApiSettings, load
 from headrace.store.keys import ADMIN, INFERENCE, KeyStore
 from headrace.store.schema import KeyRow, StateRow, TenantRow
-from headrace.wire.server import Server
 from tests.fakes import FakeRouter
-from tests.wire.peer import PATIENCE, Address, Peer, Reply, wait_for
+from tests.running import Running
+from tests.wire.peer import PATIENCE, Peer, Reply, wait_for
 
 CHAT = "/v1/chat/completions"
 
@@ -34,37 +33,15 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
-class Api:
+class Api(Running[ApiService]):
     """An ``ApiService`` that serves, and its clients."""
 
     def __init__(self, service: ApiService, keys: Mapping[str, str], capture: pytest.CaptureFixture[str]) -> None:
-        self.service = service
+        super().__init__(service)
         self.keys = keys
         """Their texts, by what they are: user, admin, limited (to the model m), expired, revoked."""
-        self.server = Server(service.routes, service.limits)
-        self.address: Address = ("", 0)
         self._capture = capture
         self._output = ""
-        self._peers: list[Peer] = []
-
-    async def start(self) -> None:
-        await self.service.start()
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        listener.setblocking(False)
-        self.address = listener.getsockname()
-        await self.server.start(listener)
-
-    async def close(self) -> None:
-        for peer in self._peers:
-            peer.close()
-        await self.server.close()
-        await self.service.close()
-
-    async def dial(self) -> Peer:
-        peer = await Peer.connect(self.address)
-        self._peers.append(peer)
-        return peer
 
     async def send(
         self, body: object = None, *, path: str = CHAT, method: str = "POST", key: str = "user", **headers: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,9 +13,9 @@ from headrace.config import RouterSettings
 from headrace.router.app import RouterService
 from headrace.router.worker import State, Worker
 from headrace.telemetry.metrics import Registry
-from headrace.wire.server import Server
 from tests.fakes import FakeWorker
-from tests.wire.peer import Address, Peer, wait_for
+from tests.running import Running
+from tests.wire.peer import Peer, wait_for
 
 
 def pytest_asyncio_loop_factories(
@@ -26,34 +25,8 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
-class Router:
+class Router(Running[RouterService]):
     """A ``RouterService`` that serves."""
-
-    def __init__(self, service: RouterService) -> None:
-        self.service = service
-        self.server = Server(service.routes, service.limits)
-        self.address: Address = ("", 0)
-        self._peers: list[Peer] = []
-
-    async def start(self) -> None:
-        await self.service.start()
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        listener.setblocking(False)
-        self.address = listener.getsockname()
-        await self.server.start(listener)
-
-    async def close(self) -> None:
-        for peer in self._peers:
-            peer.close()
-        await self.server.close()
-        await self.service.close()
-
-    async def dial(self) -> Peer:
-        """A new client."""
-        peer = await Peer.connect(self.address)
-        self._peers.append(peer)
-        return peer
 
     async def send(self, body: bytes = b"{}", **headers: str) -> Peer:
         """A new client that has sent a request."""
