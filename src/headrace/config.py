@@ -115,6 +115,12 @@ class ApiSettings(ServiceSettings):
     responses_days: float = Field(
         30.0, ge=0, description="Days for which responses are stored, unless the client says `store: false`; 0: never."
     )
+    cache: dict[str, Seconds] = Field(
+        {}, description="Tenants, by id, whose exact answers are kept for another time, and for how many seconds."
+    )
+    prompt_log: Path | None = Field(None, description="File that prompts are logged to; empty: none ever is.")
+    prompt_log_tenants: list[str] = Field([], description="Tenants, by id, that agreed to it.")
+    redact: list[str] = Field([], description="Regular expressions of what else is replaced in logged prompts.")
     max_upload: PositiveInt = Field(64 * 1024 * 1024, description="Largest upload to /v1/files, in bytes.")
     files_quota: PositiveInt = Field(1024 * 1024 * 1024, description="Bytes that the files of a tenant may have.")
     files_days: float = Field(30.0, gt=0, description="Days for which files are kept, unless their owner says less.")

@@ -16,6 +16,7 @@ from headrace.api.aliases.book import AliasBook
 from headrace.api.batches.endpoints import FILES, Desk
 from headrace.api.batches.runner import Runner
 from headrace.api.budgets import Budgets
+from headrace.api.cache import AnswerCache
 from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
@@ -30,7 +31,9 @@ from headrace.api.limits import Limits
 from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
+from headrace.api.moderator import Moderator
 from headrace.api.openapi import PublicDocument
+from headrace.api.prompts import PromptLog, Redactor
 from headrace.api.record import AccessLog
 from headrace.api.shelf import PREFIX as SHELF
 from headrace.api.shelf import Shelf
@@ -87,6 +90,12 @@ def _open_keep(settings: ApiSettings) -> Keep:
     return RedisKeep(settings.redis)
 
 
+def _open_prompts(settings: ApiSettings) -> PromptLog | None:
+    if settings.prompt_log is None:
+        return None
+    return PromptLog(settings.prompt_log, settings.prompt_log_tenants, Redactor(settings.redact))
+
+
 class ApiService:
     """The public API. A ``Service``."""
 
@@ -117,19 +126,24 @@ class ApiService:
         rules = Rules(media_hosts=frozenset(host.lower() for host in settings.media_hosts))
         self._aliases = AliasBook(settings.aliases, rules)
         self._models = Models(self._fleet, self._aliases)
+        inside = Inside(self._fleet, secret)
+        self._prompts = _open_prompts(settings)
         self._gateway = Gateway(
             self._keys,
             self._models,
             self._fleet,
             self._forwarder,
             Limits(self._limiter, self._metrics),
-            Length(Inside(self._fleet, secret)),
+            Length(inside),
             Idempotency(self._keep, settings.idempotency_hours * 3600),
+            Moderator(inside),
             self._ledger,
             self._metrics,
             secret,
             rules,
             settings.first_event_timeout,
+            AnswerCache(self._keep, settings.cache) if settings.cache else None,
+            self._prompts,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -190,6 +204,8 @@ class ApiService:
         await self._keys.close()
         self._store.close()
         self._writer.close()
+        if self._prompts is not None:
+            await asyncio.to_thread(self._prompts.close)
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
 
@@ -221,6 +237,7 @@ class ApiService:
         self._metrics.aliases_stale.set(self._aliases.stale)
         self._metrics.limits_fallback.set(self._limiter.fallback)
         self._metrics.log_dropped.value = self._writer.dropped
+        self._metrics.prompts_dropped.value = self._prompts.dropped if self._prompts is not None else 0
         self._metrics.spans_dropped.value = self._tracer.dropped if self._tracer is not None else 0
         self._metrics.ledger_records.value = self._ledger.booked
         self._metrics.ledger_dropped.value = self._ledger.spool.dropped

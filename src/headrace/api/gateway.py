@@ -12,6 +12,7 @@ from headrace.api import idempotency, prefix
 from headrace.api.access import CLIENT_CLOSED, Endpoint
 from headrace.api.aliases.alias import Alias
 from headrace.api.bill import Bill
+from headrace.api.cache import AnswerCache
 from headrace.api.cost import Estimator
 from headrace.api.fleet import Fleet, PoolView
 from headrace.api.forward import Forwarder, Shipment
@@ -22,6 +23,8 @@ from headrace.api.length import Length
 from headrace.api.limits import Limits
 from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
+from headrace.api.moderator import Moderator
+from headrace.api.prompts import PromptLog
 from headrace.api.record import Record, milliseconds
 from headrace.errors import ApiError, InvalidRequest
 from headrace.openai.document import check_content_type
@@ -72,12 +75,16 @@ class Gateway:
         limits: Limits,
         length: Length,
         once: idempotency.Idempotency,
+        moderator: Moderator,
         ledger: Ledger,
         metrics: ApiMetrics,
         secret: HopSecret,
         rules: Rules,
         timeout: float,
+        cache: AnswerCache | None = None,
+        prompts: PromptLog | None = None,
     ) -> None:
+        """``timeout``: seconds until the first byte of an answer."""
         self._keys = keys
         self._models = models
         self._fleet = fleet
@@ -85,6 +92,9 @@ class Gateway:
         self._limits = limits
         self._length = length
         self._idempotency = once
+        self._moderator = moderator
+        self._cache = cache
+        self._prompts = prompts
         self._ledger = ledger
         self._metrics = metrics
         self._rules = rules
@@ -145,7 +155,13 @@ class Gateway:
                 record.stream, sequences, cap = request.stream, request.n, request.output_cap
             cost = self._estimator.estimate(record.model, len(text.data), text.media, sequences, cap)
             job = Job(exchange, record, principal, request, request_line, text, cost, sequences)
-            await self._admit(job, pools, alias)
+            if self._prompts is not None:
+                self._prompts.write(request, record)
+            if self._cache is not None and self._cache.wanted(exchange, record):
+                work = partial(self._admit, job, pools, alias)
+                await self._cache.run(exchange, record, request.encode(record.model), work)
+            else:
+                await self._admit(job, pools, alias)
             if memory is not None and exchange.status == 200 and not record.reason:
                 memory.keep(request, principal)
 
@@ -158,6 +174,8 @@ class Gateway:
             bill.lease = await self._limits.admit(job.exchange, job.principal.subjects, job.cost, job.request)
         shipment: Shipment | None = None
         try:
+            if alias is not None and alias.moderation is not None:
+                await self._moderator.check(alias.moderation, job.text, job.record)
             for place, pool in enumerate(pools):
                 spare = place + 1 < len(pools)
                 job.record.model = pool.name

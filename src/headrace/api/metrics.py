@@ -61,6 +61,9 @@ class ApiMetrics:
         self.responses_dropped = registry.counter(
             "llm_api_responses_dropped_total", "Responses that could not be stored: too large, or no database for long."
         ).only
+        self.prompts_dropped = registry.counter(
+            "llm_api_prompts_dropped_total", "Prompts that should have been logged and could not be."
+        ).only
         self.spans_dropped = registry.counter(
             "llm_api_spans_dropped_total", "Spans that the collector did not take in time."
         ).only
