@@ -82,7 +82,7 @@ function block(token: Token, context: Context): ComponentChildren {
 
 /** The page has headings of its own; those of an answer come below them. */
 function heading({ depth, tokens }: Tokens.Heading, context: Context): VNode {
-  const level = Math.min(6, depth + 3);
+  const level = Math.min(6, depth + 2);
   return (
     <div role="heading" aria-level={level} class={`heading heading-${depth}`}>
       {inline(tokens, context)}

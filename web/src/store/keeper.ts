@@ -6,8 +6,8 @@ import type { Library } from "./library";
 import type { Head } from "./records";
 
 interface Pending {
-  head: Head;
-  readonly messages: Map<string, Message>;
+  readonly head: Head;
+  readonly messages: ReadonlyMap<string, Message>;
 }
 
 export class Keeper {
@@ -22,11 +22,8 @@ export class Keeper {
   ) {}
 
   save(head: Head, messages: readonly Message[] = []): void {
-    const pending = this.#pending.get(head.id) ?? { head, messages: new Map<string, Message>() };
-    pending.head = head;
-    for (const message of messages) pending.messages.set(message.id, message);
-    this.#pending.set(head.id, pending);
-    this.#working ??= this.#work().finally(() => (this.#working = null));
+    this.#add({ head, messages: new Map(messages.map((message) => [message.id, message])) });
+    this.#working ??= this.#work();
   }
 
   /** A conversation that was removed is not to come back by a late write. */
@@ -45,28 +42,30 @@ export class Keeper {
 
   async #work(): Promise<void> {
     await Promise.resolve(); // changes that are made together are written together
-    const refused = new Map<string, Pending>();
-    for (let next = this.#next(); next !== null; next = this.#next()) {
-      const { head, messages } = next;
-      this.#pending.delete(head.id);
+    const refused: Pending[] = [];
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      this.#pending.delete(next.head.id);
       try {
-        await this.library.save(head, [...messages.values()]);
-        this.written(head.id);
+        await this.library.save(next.head, [...next.messages.values()]);
+        this.written(next.head.id);
       } catch {
-        refused.set(head.id, next);
+        refused.push(next);
       }
     }
-    for (const [id, { head, messages }] of refused) {
-      const newer = this.#pending.get(id);
-      this.#pending.set(id, {
-        head: newer?.head ?? head,
-        messages: new Map([...messages, ...(newer?.messages ?? [])]),
-      });
-    }
-    this.full.value = refused.size > 0;
+    for (const old of refused.reverse()) this.#add(old, true);
+    this.full.value = refused.length > 0;
+    this.#working = null;
   }
 
-  #next(): Pending | null {
-    return this.#pending.values().next().value ?? null;
+  #next(): Pending | undefined {
+    return this.#pending.values().next().value;
+  }
+
+  /** Puts what is to be written with what waits already; of two versions the newer one counts. */
+  #add({ head, messages }: Pending, older = false): void {
+    const waiting = this.#pending.get(head.id);
+    if (waiting === undefined) this.#pending.set(head.id, { head, messages });
+    else if (older) this.#pending.set(head.id, { head: waiting.head, messages: new Map([...messages, ...waiting.messages]) });
+    else this.#pending.set(head.id, { head, messages: new Map([...waiting.messages, ...messages]) });
   }
 }
