@@ -28,6 +28,7 @@ MODELS = [
         "input_modalities": ["text", "image"],
         "headrace": {"status": "ready", "wait_ms": 0},
     },
+    {"id": "vectors", "context_length": 512, "modality": "embedding", "headrace": {"status": "ready", "wait_ms": 0}},
     {"id": "late", "context_length": 8192, "modality": "text", "headrace": {"status": "loading", "wait_ms": 0}},
 ]
 
@@ -91,6 +92,9 @@ class ScriptedApi:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 if self.refused():
                     return
+                if self.path == "/v1/embeddings":
+                    self.answer(200, {"data": [_embedding(*item) for item in enumerate(body["input"])]})
+                    return
                 api.requests.append(body)
                 reply = api.chat(body)
                 time.sleep(reply.before)
@@ -131,6 +135,11 @@ class ScriptedApi:
                     self.close_connection = True  # the person pressed stop
 
         return Handler
+
+
+def _embedding(index: int, text: str) -> dict[str, object]:
+    """How often each letter stands in it."""
+    return {"index": index, "embedding": [text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]}
 
 
 def _events(reply: Reply) -> Iterator[bytes]:

@@ -226,3 +226,18 @@ def test_an_issuers_no_is_told(page: Page, api: ScriptedApi, tmp_path: Path) -> 
             page.goto(f"{url}/?code=stolen&state=guessed")
             expect(page.locator(".note")).to_contain_text("sign-in did not work")
             assert "stolen" not in page.url
+
+
+def test_files_are_there_from_the_first_question_on(played: Chat, api: ScriptedApi) -> None:
+    played.drop("mill.md", "The miller of Ooldorp is called Berend.")
+    expect(played.page.locator(".chip")).to_contain_text("mill.md")
+    expect(played.page.locator(".chip .pulse")).to_have_count(0)
+    api.chat = lambda _: Reply(["Berend, says [1]."])
+    for count in (1, 2):
+        played.ask("Who is the miller?")
+        expect(played.page.locator(".sources")).to_have_count(count)
+        assert "called Berend" in api.requests[-1]["messages"][-1]["content"]
+    played.answers.last.locator(".citation").click()
+    expect(played.answers.last.locator(".sources pre")).to_be_visible()
+    played.drop("picture.txt", "\0\1\2")
+    expect(played.page.locator(".chip.wrong")).to_contain_text("picture.txt is no text.")

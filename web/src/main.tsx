@@ -40,8 +40,8 @@ async function start(root: HTMLElement): Promise<void> {
     untracked(() => void follow(state, route));
   });
   effect(() => {
-    const { id } = chat.current.value;
-    untracked(() => void files.show(id));
+    const conversation = chat.current.value;
+    untracked(() => void files.show(conversation.id));
   });
   render(<App state={state} />, root);
 }

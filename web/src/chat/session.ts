@@ -59,8 +59,9 @@ export class Session {
 
   /** Checks a key by what it opens, and keeps it if it is good. */
   async signIn(key: string, remember = false): Promise<void> {
-    this.key.value = key.trim();
     this.checking.value = true;
+    this.key.value = key.trim();
+    this.failure.value = null;
     await this.refresh();
     this.checking.value = false;
     if (this.failure.value !== null) return;

@@ -46,10 +46,11 @@ export class Files {
   }
 
   async show(conversation: string): Promise<void> {
+    if (this.#of === conversation) return;
     this.#of = conversation;
     this.documents.value = [];
     const documents = await this.library.documents(conversation);
-    if (this.#of === conversation) this.documents.value = documents;
+    if (this.#of === conversation) this.documents.value = [...documents, ...this.documents.value];
   }
 
   async add(files: readonly File[]): Promise<void> {

@@ -16,9 +16,10 @@ import { Thread } from "./thread";
 const operate = later(async () => (await import("../operate/operate")).Operate);
 
 export function App({ state }: { state: AppState }) {
+  const { key, checking } = state.session;
   return (
     <AppContext.Provider value={state}>
-      {state.session.key.value === "" ? <SignIn /> : <SignedIn state={state} />}
+      {key.value === "" || checking.value ? <SignIn /> : <SignedIn state={state} />}
       <Notes />
     </AppContext.Provider>
   );

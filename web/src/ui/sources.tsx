@@ -17,7 +17,7 @@ export function Citation({ number, sources, of }: { number: number; sources: Sou
       aria-label={strings.value.sourceTitle(number)}
       onClick={() => {
         const target = document.getElementById(anchor(of, number));
-        const list = target?.closest("details");
+        const list = target?.parentElement?.closest("details");
         if (list instanceof HTMLDetailsElement) list.open = true;
         if (target instanceof HTMLDetailsElement) target.open = true;
         target?.scrollIntoView({ block: "nearest" });
