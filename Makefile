@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-vllm images check lint format lock web rollback release-check release-files bench-gateway bench-bert clean
+.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,13 @@ test: ## Everything: lint, then all tests (ARGS="-k name")
 	@$(BIN)/headrace models pull demo
 	@$(MAKE) --no-print-directory lint
 	@scripts/web.sh test
-	@$(BIN)/python -m pytest -m "not images" $(ARGS)
+	@$(BIN)/python -m pytest -m "not images and not browser" $(ARGS)
+
+test-web: ## The page in a real Chromium, on the whole platform (needs Debian's chromium)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace models pull demo
+	@scripts/web.sh
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 test-vllm: ## The worker contract on real vLLM, on this CPU (Linux x86-64, Python 3.11; 3 GB)
 	@scripts/bootstrap.sh dev

@@ -15,7 +15,7 @@ from tests.e2e.calls import Call
 from tests.e2e.patience import wait_until
 from tests.e2e.stack import CPU, Stack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 FIRST_LOAD = 60 * 1024
 SECOND_CPU = "cpu-worker-2"

@@ -13,7 +13,7 @@ from tests.browser.chat import Chat
 from tests.browser.conftest import Figure
 from tests.browser.scripted import Reply, ScriptedApi
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 TOKENS = 20_000
 MESSAGES = 500

@@ -14,7 +14,7 @@ from tests.browser.conftest import NewPage
 from tests.browser.issuer import Issuer
 from tests.browser.scripted import MODELS, Reply, ScriptedApi, served
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 HOSTILE = Path(__file__).parents[2] / "web" / "tests" / "samples" / "hostile.ts"
 
