@@ -20,7 +20,7 @@ import msgspec
 
 from headrace.config import ApiSettings
 from headrace.errors import ApiError, Forbidden, InvalidRequest
-from headrace.store.keys import SCOPES, KeyStore
+from headrace.store.keys import ADMIN, INFERENCE, KeyStore
 from headrace.wire.exchange import Exchange
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
@@ -90,10 +90,12 @@ class SignIn:
 
 
 def mint(api: ApiSettings, home: Path) -> str:
-    """A key for a browser on this machine: all scopes, for a week."""
+    """A key for a browser on this machine: an administrator's, for a week."""
     with closing(KeyStore.open(home, database=api.database, pepper=api.pepper)) as store:
         tenants = store.tenants()
         tenant = next((tenant for tenant in tenants if tenant.name == "default"), tenants[0])
         expires_at = time.time() + _KEY_LASTS
-        _, text = store.create(tenant.id, "sign-in link", scopes=SCOPES, expires_at=expires_at, actor="system")
+        _, text = store.create(
+            tenant.id, "sign-in link", scopes=(INFERENCE, ADMIN), expires_at=expires_at, actor="system"
+        )
     return text
