@@ -110,6 +110,14 @@ class ApiSettings(ServiceSettings):
     spool_limit: PositiveInt = Field(256 * 1024 * 1024, description="Bytes of usage that may wait there.")
     ledger_days: PositiveInt = Field(90, description="Days that single records of usage are kept; sums stay.")
     max_body: PositiveInt = Field(8 * 1024 * 1024, description="Largest JSON body, in bytes.")
+    trusted_proxies: list[str] = Field(
+        [], description="Addresses or networks whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`."
+    )
+    oidc_issuer: str = Field("", description="OpenID provider whose access tokens are accepted; empty: none.")
+    oidc_audience: str = Field("", description="Audience that its tokens must be for.")
+    oidc_algorithms: list[str] = Field(["RS256", "ES256"], description="Algorithms that tokens may be signed with.")
+    oidc_jwks: str = Field("", description="URL of the provider's keys; empty: as its discovery document says.")
+    oidc_tenant_claim: str = Field("tenant", description="Claim that names the tenant, by id or name.")
     aliases: Path | None = Field(None, description="YAML file of aliases, read again when it changes.")
     media_hosts: list[str] = Field([], description="Hosts that media may be fetched from; `data:` URLs are allowed.")
     responses_days: float = Field(

@@ -7,10 +7,11 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
+from headrace.api.clients import Clients, WrongKeys
 from headrace.api.metrics import ApiMetrics
 from headrace.api.record import AccessLog, Record, milliseconds
 from headrace.api.spans import Spans
-from headrace.errors import ApiError
+from headrace.errors import ApiError, Unauthorized
 from headrace.telemetry.traces import Context
 from headrace.wire import contract
 from headrace.wire.dialect import OPENAI, Dialect
@@ -28,8 +29,10 @@ _ID_LENGTH = 200
 class Access:
     """Makes handlers out of endpoints."""
 
-    def __init__(self, log: AccessLog, metrics: ApiMetrics, spans: Spans | None = None) -> None:
+    def __init__(self, log: AccessLog, metrics: ApiMetrics, clients: Clients, spans: Spans | None = None) -> None:
         """``spans``: None where no traces are wanted."""
+        self._clients = clients
+        self._wrong_keys = WrongKeys()
         self._log = log
         self._spans = spans
         self._metrics = metrics
@@ -46,7 +49,10 @@ class Access:
             in_flight.value += 1
             try:
                 await endpoint(exchange, record)
-            except ApiError as error:
+            except ApiError as raised:
+                error: ApiError = raised
+                if isinstance(raised, Unauthorized):
+                    error = self._wrong_keys.judge(raised, record.client)
                 record.reason = error.code or ""
                 record.status = error.status
                 if exchange.started:
@@ -68,7 +74,7 @@ class Access:
     def _open(self, path: str, exchange: Exchange) -> Record:
         self._count += 1
         request = exchange.request
-        record = Record(f"{self._run}{self._count:012x}", path, client=request.peer)
+        record = Record(f"{self._run}{self._count:012x}", path, client=self._clients.address(request))
         client_id = request.headers.get(contract.REQUEST_ID)
         if client_id is not None:
             record.client_id = client_id[:_ID_LENGTH].decode("latin-1")

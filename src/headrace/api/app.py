@@ -17,6 +17,7 @@ from headrace.api.batches.endpoints import FILES, Desk
 from headrace.api.batches.runner import Runner
 from headrace.api.budgets import Budgets
 from headrace.api.cache import AnswerCache
+from headrace.api.clients import Clients
 from headrace.api.dialects.responses import ResponsesRequest
 from headrace.api.endpoints import INFERENCE
 from headrace.api.fleet import Fleet
@@ -32,6 +33,7 @@ from headrace.api.listing import PREFIX, Listing
 from headrace.api.metrics import ApiMetrics
 from headrace.api.models import Models
 from headrace.api.moderator import Moderator
+from headrace.api.oidc import Oidc
 from headrace.api.openapi import PublicDocument
 from headrace.api.prompts import PromptLog, Redactor
 from headrace.api.record import AccessLog
@@ -110,7 +112,8 @@ class ApiService:
         self._metrics = ApiMetrics(self.registry)
         self.registry.on_collect(self._collect)
         self._store = _open_store(settings)
-        self._keys = Keyring(self._store, home() / "keys.snapshot")
+        oidc = Oidc(settings) if settings.oidc_issuer else None
+        self._keys = Keyring(self._store, home() / "keys.snapshot", oidc=oidc)
         usage = UsageStore(self._store.database, retention=settings.ledger_days)
         self._ledger = Ledger(Spool(settings.spool or home() / "spool", limit=settings.spool_limit), usage)
         self._fleet = Fleet(settings.router, secret)
@@ -149,7 +152,7 @@ class ApiService:
         self._draining = False
         self._tracer = Tracer(settings.otlp.rstrip("/"), self.name, settings.otlp_sample) if settings.otlp else None
         spans = Spans(self._tracer) if self._tracer is not None else None
-        access = Access(AccessLog(self._writer), self._metrics, spans)
+        access = Access(AccessLog(self._writer), self._metrics, Clients(settings.trusted_proxies), spans)
         database = self._store.database
         files = FileStore(database, quota=settings.files_quota, days=settings.files_days)
         batches = BatchStore(database)

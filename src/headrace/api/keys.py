@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from headrace.api.oidc import MAX_TOKEN, Oidc, is_token
 from headrace.errors import ConfigError, Forbidden, HeadraceError, Overloaded, StoreError, Unauthorized
 from headrace.store.keys import INFERENCE, KeyStore
 from headrace.store.secret import MAX_KEY
@@ -36,16 +37,18 @@ class Keyring:
         store: KeyStore,
         path: Path,
         *,
+        oidc: Oidc | None = None,
         interval: float = 1.0,
         patience: float = 6.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``path`` is the snapshot's file; ``clock`` tells seconds since 1970.
+        """``path`` is the snapshot's file; ``clock`` tells seconds since 1970; ``oidc``: None for no tokens.
 
         ``interval`` lies between polls; ``patience`` is what one may take, more than the database's own time limits.
         """
         self._store = store
+        self._oidc = oidc
         self._path = path
         self._interval = interval
         self._patience = patience
@@ -99,7 +102,10 @@ class Keyring:
         Raises Unauthorized for a missing, unknown, expired or revoked key, Forbidden for one without ``scope``, and
         Overloaded where the database does not answer and the key is not among the known ones.
         """
-        digest = self._digest(_key_in(headers))
+        key = _key_in(headers)
+        if len(key) > MAX_KEY or (self._oidc is not None and is_token(key)):
+            return await self._by_token(key, scope)
+        digest = self._digest(key)
         credential = self._snapshot.find(digest)
         if credential is None or not self._is_believable():
             credential = await self._look_up(digest)
@@ -119,6 +125,19 @@ class Keyring:
         if credential is None or credential.revoked or credential.expires <= self._clock():
             return None
         return credential.principal
+
+    async def _by_token(self, token: bytes, scope: str | None) -> Principal:
+        if self._oidc is None or len(token) > MAX_TOKEN or not is_token(token):
+            raise Unauthorized(_UNKNOWN)
+        claims = await self._oidc.verify(token)
+        if not self._is_believable():
+            raise Overloaded("Tenants cannot be looked up right now. Try again soon.", retry_after=self._interval)
+        principal = self._snapshot.principal(claims.tenant, claims.who, claims.scopes)
+        if principal is None:
+            raise Forbidden(f"There is no tenant {claims.tenant!r} here, which this token names. Ask for it.")
+        if scope is not None and scope not in principal.scopes:
+            raise Forbidden(f"This needs a token with the scope headrace:{scope}.")
+        return principal
 
     async def _look_up(self, digest: bytes) -> Credential:
         if self._failure is None:
@@ -172,7 +191,7 @@ class Keyring:
     def _read(self) -> Snapshot:
         snapshot = self._snapshot
         if self._store.revision() != self._revision:
-            snapshot = Snapshot(*self._store.current())
+            snapshot = Snapshot(*self._store.current(), self._store.tenants())
         now = self._clock()
         if snapshot is not self._snapshot or now >= self._saved_at + _SAVE_INTERVAL:
             self._saved_at = now
@@ -202,8 +221,6 @@ def _key_in(headers: Mapping[bytes, bytes]) -> bytes:
         raise Unauthorized("The Authorization header must have the form: Bearer <key>.")
     if not key:
         raise Unauthorized("No API key was given: send the header Authorization: Bearer <key>.")
-    if len(key) > MAX_KEY:
-        raise Unauthorized(_UNKNOWN)
     return key
 
 

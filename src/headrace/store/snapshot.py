@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.errors import StoreError
-from headrace.store.keys import ADMIN, Key
+from headrace.store.keys import ADMIN, Key, Tenant
 from headrace.store.limits.quota import Subject, subject
 from headrace.store.secret import Pepper
 
@@ -58,21 +58,41 @@ class Credential(Struct, frozen=True):
 class Snapshot:
     """All keys of one revision."""
 
-    __slots__ = ("_by_id", "_credentials", "keys", "revision")
+    __slots__ = ("_by_id", "_credentials", "_subjects", "_tenants", "keys", "revision", "tenants")
 
-    def __init__(self, revision: int, keys: Iterable[Key]) -> None:
+    def __init__(self, revision: int, keys: Iterable[Key], tenants: Iterable[Tenant] = ()) -> None:
         self.revision = revision
         self.keys = tuple(keys)
+        self.tenants = tuple(tenants)
+        self._tenants = {one.name: one for one in self.tenants} | {one.id: one for one in self.tenants}
         self._by_id: dict[str, Credential] | None = None
-        tenants = {key.tenant: subject("tenant", key.tenant, key.tenant, key.tenant_limits) for key in self.keys}
+        limits = {one.id: one.limits for one in self.tenants} | {key.tenant: key.tenant_limits for key in self.keys}
+        self._subjects = {id: subject("tenant", id, id, those) for id, those in limits.items()}
         self._credentials = {
             credential.digest[:_HANDLE]: credential
             for key in self.keys
-            for credential in _credentials(key, tenants[key.tenant])
+            for credential in _credentials(key, self._subjects[key.tenant])
         }
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def principal(self, tenant: str, who: str, scopes: frozenset[str]) -> Principal | None:
+        """Somebody without a key, of the tenant with this id or name; None where there is no such tenant."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            return None
+        limited = self._subjects[found.id]
+        return Principal(
+            key_id=who,
+            key_name=who,
+            tenant=found.id,
+            scopes=scopes,
+            models=None,
+            limits={},
+            admin=ADMIN in scopes,
+            subjects=() if limited is None else (limited,),
+        )
 
     def find(self, digest: bytes) -> Credential | None:
         """The credential with this hash."""
@@ -94,11 +114,13 @@ class _File(Struct):
     revision: int
     saved_at: float
     keys: list[Key]
+    tenants: list[Tenant] = []
 
 
 def save(snapshot: Snapshot, saved_at: float, path: Path, pepper: Pepper) -> None:
     """Replace the file in one step; ``saved_at`` is when the database confirmed it (since 1970). Raises OSError."""
-    content = msgspec.json.encode(_File(_FORMAT, snapshot.revision, saved_at, list(snapshot.keys)))
+    document = _File(_FORMAT, snapshot.revision, saved_at, list(snapshot.keys), list(snapshot.tenants))
+    content = msgspec.json.encode(document)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".snapshot-")  # mode 0600
     try:
@@ -129,7 +151,7 @@ def load(path: Path, pepper: Pepper, now: float) -> tuple[Snapshot, float]:
         raise StoreError(f"{path}: has the format {file.format}; this version reads {_FORMAT}")
     if now - file.saved_at > MAX_AGE:
         raise StoreError(f"{path}: is older than {MAX_AGE / 3600:.0f} hours")
-    return Snapshot(file.revision, file.keys), file.saved_at
+    return Snapshot(file.revision, file.keys, file.tenants), file.saved_at
 
 
 def _credentials(key: Key, tenant: Subject | None) -> Iterable[Credential]:
