@@ -94,6 +94,17 @@ def test_a_wedged_executor_behind_a_healthy_server_is_found_out(make: Make, tmp_
     worker.wait_ready()
 
 
+def test_an_engine_that_says_that_it_is_not_well_is_not_ready_until_it_is(make: Make, tmp_path: Path) -> None:
+    sick = tmp_path / "sick"
+    worker = make(STANDIN_SICK=str(sick))
+    worker.start()
+    sick.touch()
+    worker.wait_until("it is not ready", lambda: worker.readyz() == (503, "the engine says that it is not well"))
+    sick.unlink()
+    worker.wait_ready()
+    assert worker.metrics()["llm_worker_restarts_total"] == 0
+
+
 def test_an_idle_engine_is_never_taken_for_a_stalled_one(make: Make) -> None:
     """Its counts linger, but it answers when asked."""
     worker = make({"stall_timeout": 1.0, "wedge_timeout": 3.0})
