@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from headrace.config import S, load
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with a section for each service.", show_default=False)
@@ -53,3 +58,63 @@ Concurrency = Annotated[
 ]
 TokensPerDay = Annotated[int | None, typer.Option("--tokens-per-day", help="Of UTC.", show_default=False)]
 TokensPerMonth = Annotated[int | None, typer.Option("--tokens-per-month", help="Of UTC.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command was given of the options that it shares with others."""
+
+    flags: Mapping[str, object]
+    config: Path | None
+
+    def load(self, kind: type[S], **more: object) -> S:
+        """The settings of a service. Raises ConfigError."""
+        return load(kind, file=self.config, flags={**self.flags, **more})
+
+
+def of_service(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the options that every service has; it takes them as ``given``."""
+    return _shared(command, _service)
+
+
+def of_worker(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for those of every worker."""
+    return _shared(command, _worker)
+
+
+def _service(
+    port: Port = None,
+    ops_port: OpsPort = None,
+    host: Host = None,
+    log_level: LogLevel = None,
+    config: Config = None,
+) -> None:
+    """The options that every service has."""
+
+
+def _worker(
+    model: ModelFolder = None,
+    name: Name = None,
+    port: Port = None,
+    ops_port: OpsPort = None,
+    host: Host = None,
+    log_level: LogLevel = None,
+    config: Config = None,
+) -> None:
+    """The options that every worker has."""
+
+
+def _shared(command: Callable[..., None], options: Callable[..., None]) -> Callable[..., None]:
+    shared = inspect.signature(options, eval_str=True).parameters
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+
+    def run(**values: Any) -> None:
+        flags = {name: values.pop(name) for name in shared}
+        command(**values, given=Given(flags, flags.pop("config")))
+
+    parameters = [*own, *shared.values()]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    setattr(run, "__signature__", inspect.Signature(parameters))  # noqa: B010  what typer reads, and mypy does not know
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

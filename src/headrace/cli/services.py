@@ -31,27 +31,25 @@ def up(
     raise typer.Exit(run(settings.load(settings.UpSettings, file=config, flags=flags), config))
 
 
+@options.of_service
 def api(
+    given: options.Given,
     router: Annotated[
         list[str] | None, typer.Option("--router", help="Address of a router; may be given again.", show_default=False)
     ] = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
     processes: options.Processes = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
 ) -> None:
     """Run llm-api: the endpoint that clients talk to."""
     from headrace.api.app import serve  # noqa: PLC0415
 
-    flags = _flags(port, ops_port, host, log_level, processes=processes, router=router or None)
-    serve(settings.load(settings.ApiSettings, file=config, flags=flags))
+    serve(given.load(settings.ApiSettings, processes=processes, router=router or None))
 
 
 @router.callback()
+@options.of_service
 def run_router(
     context: typer.Context,
+    given: options.Given,
     worker: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,20 +61,14 @@ def run_router(
     profile: Annotated[
         str | None, typer.Option("--profile", help="How a worker is chosen, such as latency.", show_default=False)
     ] = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
     processes: options.Processes = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
 ) -> None:
     """Run the router: it sends every request to the best worker."""
     if context.invoked_subcommand is not None:
         return
     from headrace.router.app import serve  # noqa: PLC0415
 
-    flags = _flags(port, ops_port, host, log_level, processes=processes, workers=worker or None, profile=profile)
-    serve(settings.load(settings.RouterSettings, file=config, flags=flags))
+    serve(given.load(settings.RouterSettings, processes=processes, workers=worker or None, profile=profile))
 
 
 @router.command()
@@ -92,89 +84,50 @@ def replay(
 
 
 @worker.command("cpu")
-def worker_cpu(
-    model: options.ModelFolder = None,
-    name: options.Name = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
-) -> None:
+@options.of_worker
+def worker_cpu(given: options.Given) -> None:
     """Run a language model on the CPU with OpenVINO GenAI."""
     from headrace.workers.cpu.app import serve  # noqa: PLC0415
 
-    flags = _flags(port, ops_port, host, log_level, model=model, name=name)
-    serve(settings.load(settings.CpuWorkerSettings, file=config, flags=flags))
+    serve(given.load(settings.CpuWorkerSettings))
 
 
 @worker.command("bert")
-def worker_bert(
-    model: options.ModelFolder = None,
-    name: options.Name = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
-) -> None:
+@options.of_worker
+def worker_bert(given: options.Given) -> None:
     """Run an embedding model."""
     from headrace.workers.bert.app import serve  # noqa: PLC0415
 
-    flags = _flags(port, ops_port, host, log_level, model=model, name=name)
-    serve(settings.load(settings.BertWorkerSettings, file=config, flags=flags))
+    serve(given.load(settings.BertWorkerSettings))
 
 
 @worker.command("vllm")
+@options.of_worker
 def worker_vllm(
-    model: options.ModelFolder = None,
-    name: options.Name = None,
+    given: options.Given,
     executable: options.Executable = None,
     context: options.Context = None,
     tensor_parallel: options.TensorParallel = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
     arguments: options.EngineArguments = None,
 ) -> None:
     """Run a language model with vLLM, which is installed in an environment of its own."""
     from headrace.workers.vllm.engine import serve  # noqa: PLC0415
 
-    more = {
-        "executable": executable,
-        "context": context,
-        "tensor_parallel": tensor_parallel,
-        "arguments": arguments or None,
-    }
-    flags = _flags(port, ops_port, host, log_level, model=model, name=name, **more)
-    serve(settings.load(settings.VllmWorkerSettings, file=config, flags=flags))
+    engine = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
+    serve(given.load(settings.VllmWorkerSettings, **engine, arguments=arguments or None))
 
 
 @worker.command("trt")
+@options.of_worker
 def worker_trt(
-    model: options.ModelFolder = None,
-    name: options.Name = None,
+    given: options.Given,
     executable: options.Executable = None,
     context: options.Context = None,
     tensor_parallel: options.TensorParallel = None,
-    port: options.Port = None,
-    ops_port: options.OpsPort = None,
-    host: options.Host = None,
-    log_level: options.LogLevel = None,
-    config: options.Config = None,
     arguments: options.EngineArguments = None,
 ) -> None:
     """Run a language model with TensorRT-LLM, which is installed in an environment of its own."""
     from headrace.workers.trt.engine import serve  # noqa: PLC0415
 
-    more = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
-    flags = _flags(port, ops_port, host, log_level, model=model, name=name, **more, arguments=arguments or None)
-    serve(settings.load(settings.TrtWorkerSettings, file=config, flags=flags))
-
-
-def _flags(
-    port: int | None, ops_port: int | None, host: str | None, log_level: str | None, **more: object
-) -> dict[str, object]:
-    return {"port": port, "ops_port": ops_port, "host": host, "log_level": log_level, **more}
+    engine = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
+    serve(given.load(settings.TrtWorkerSettings, **engine, arguments=arguments or None))
