@@ -34,6 +34,11 @@ class PostgreSQL:
         with closing(Database(self.empty("template"))) as database:
             database.upgrade()
 
+    def version(self) -> int:
+        """The major one."""
+        with self._admin.connect() as connection:
+            return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+
     def empty(self, name: str = "") -> str:
         """The URL of a database without tables."""
         return self._create(name or f"test{next(self._numbers)}", "template0")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from headrace import __version__
-from headrace.cli import keys, models, services
+from headrace.cli import keys, models, services, usage
 from headrace.errors import ApiError, HeadraceError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(services.up)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(keys.tenants, name="tenants")
+app.command()(usage.usage)
 app.add_typer(keys.db, name="db")
 app.command()(services.api)
 app.add_typer(services.router, name="router")

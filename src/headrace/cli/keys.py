@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -36,6 +36,7 @@ def create_key(
     tenant: options.Tenant = "default",
     model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; else all.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="It may administer, too.")] = False,
+    scope: options.Scopes = None,
     days: Annotated[
         float | None, typer.Option("--days", min=0, max=36_500, help="Days until it expires; else never.")
     ] = None,
@@ -49,7 +50,7 @@ def create_key(
 ) -> None:
     """Make a key. It is shown once and not kept."""
     limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
-    scopes = ("inference", "admin") if admin else ("inference",)
+    scopes = [*(scope or ["inference"]), *(["admin"] if admin else [])]
     expires = None if days is None else time.time() + days * _DAY
     with _store(config, database) as store:
         owner = _tenant_id(store, tenant)
@@ -70,6 +71,44 @@ def list_keys(config: options.Config = None, database: options.Database = None) 
             models = "all" if key.models is None else ", ".join(key.models)
             table.add_row(key.id, key.name, owners[key.tenant], ", ".join(key.scopes), models, _state(key))
     Console().print(table)
+
+
+@keys.command("update")
+def update_key(
+    key_id: KeyId,
+    name: Annotated[str | None, typer.Option("--name", help="What it is for.", show_default=False)] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="The models it may use, all of them.")] = None,
+    all_models: Annotated[bool, typer.Option("--all-models", help="It may use every model.")] = False,
+    scope: options.Scopes = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, max=36_500, help="Days from now until it expires.")
+    ] = None,
+    never: Annotated[bool, typer.Option("--never-expires")] = False,
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    concurrency: options.Concurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
+    no_limits: options.NoLimits = False,
+    config: options.Config = None,
+    database: options.Database = None,
+) -> None:
+    """Change a key; what is not given stays. Limits that are given replace all of its limits."""
+    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
+    changes: dict[str, Any] = {"name": name, "models": model or None, "scopes": scope or None, "limits": limits or None}
+    changes["expires_at"] = None if days is None else time.time() + days * _DAY
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if all_models:
+        changes["models"] = None
+    if never:
+        changes["expires_at"] = None
+    if no_limits:
+        changes["limits"] = {}
+    if not changes:
+        raise ConfigError("nothing to change: name what is to be different, such as --name")
+    with _store(config, database) as store:
+        key = store.update(key_id, changes, actor=_ACTOR)
+    Console().print(f"{key.id} ({key.name}) is changed.", highlight=False)
 
 
 @keys.command("rotate")
@@ -110,6 +149,28 @@ def create_tenant(
     with _store(config, database) as store:
         tenant = store.create_tenant(name, limits=limits, actor=_ACTOR)
     Console().print(f"{tenant.name} has the id {tenant.id}.", highlight=False)
+
+
+@tenants.command("update")
+def update_tenant(
+    tenant: Annotated[str, typer.Argument(help="Its name or id.")],
+    name: Annotated[str | None, typer.Option("--name", help="A new name.", show_default=False)] = None,
+    rpm: options.Rpm = None,
+    tpm: options.Tpm = None,
+    concurrency: options.Concurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
+    no_limits: options.NoLimits = False,
+    config: options.Config = None,
+    database: options.Database = None,
+) -> None:
+    """Change a tenant; limits that are given replace all of its limits."""
+    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
+    if not (name or limits or no_limits):
+        raise ConfigError("nothing to change: name what is to be different, such as --name")
+    with _store(config, database) as store:
+        changed = store.update_tenant(tenant, name=name, limits={} if no_limits else limits or None, actor=_ACTOR)
+    Console().print(f"{changed.name} is changed.", highlight=False)
 
 
 @tenants.command("list")

@@ -51,6 +51,11 @@ Database = Annotated[
     str | None,
     typer.Option("--database", help="SQLAlchemy URL; else that of llm-api's settings.", show_default=False),
 ]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option("--scope", help="inference, usage, admin:read or admin; may be given again.", show_default=False),
+]
+NoLimits = Annotated[bool, typer.Option("--no-limits", help="Take all limits away.")]
 Rpm = Annotated[int | None, typer.Option("--rpm", help="Requests per minute.", show_default=False)]
 Tpm = Annotated[int | None, typer.Option("--tpm", help="Tokens per minute.", show_default=False)]
 Concurrency = Annotated[
