@@ -33,6 +33,69 @@ MODELS = [
 ]
 
 
+DAY = 86_400
+NOW = 1_795_500_000
+ADMIN: dict[str, object] = {
+    "fleet": {
+        "routers": [
+            {"url": "http://router-0:8001", "reachable": True},
+            {"url": "http://router-1:8001", "reachable": True},
+        ],
+        "pools": [
+            {"name": name, "context": 8192, "modality": modality, "queued": queued, "wait_ms": wait, "workers": workers}
+            for name, modality, queued, wait, workers in (
+                (
+                    "llama-3.3-70b",
+                    "text",
+                    3,
+                    1400,
+                    [{"name": f"vllm-{number}", "state": "ready"} for number in range(2)]
+                    + [{"name": "vllm-2", "state": "starting"}],
+                ),
+                ("bge-m3", "embedding", 0, 0, [{"name": "bert-0", "state": "ready"}]),
+            )
+        ],
+    },
+    "tenants": {"data": [{"id": "t1", "name": "mill", "limits": {}}], "has_more": False},
+    "usage": {
+        "data": [
+            {
+                "requests": 1200 + day * 37,
+                "failed": day,
+                "prompt_tokens": 1_480_000 + day * 9_731,
+                "cached_tokens": 610_000 + day * 1_117,
+                "completion_tokens": 402_000 + day * 3_301,
+                "model": "llama-3.3-70b",
+                "day": f"2026-11-2{day}",
+            }
+            for day in range(2, 5)
+        ],
+        "has_more": False,
+    },
+    "keys": {
+        "data": [
+            {
+                "id": f"id{name}",
+                "tenant": "t1",
+                "name": name,
+                "scopes": scopes,
+                "models": models,
+                "limits": limits,
+                "created_at": NOW - 30 * DAY,
+                "expires_at": None,
+                "revoked_at": None,
+                "previous_until": None,
+            }
+            for name, scopes, models, limits in (
+                ("ci", ["inference"], ["bge-m3"], {"requests_per_minute": 600, "tokens_per_minute": 100000}),
+                ("operator", ["inference", "admin"], None, {}),
+            )
+        ],
+        "has_more": False,
+    },
+}
+
+
 @dataclass
 class Reply:
     """An answer of the chat: words with a pause after each, or an error."""
@@ -86,7 +149,8 @@ class ScriptedApi:
             def do_GET(self) -> None:
                 if self.refused():
                     return
-                self.answer(200, {"object": "list", "data": api.models})
+                path = self.path.partition("?")[0].removeprefix("/admin/v1/")
+                self.answer(200, ADMIN.get(path) or {"object": "list", "data": api.models})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
