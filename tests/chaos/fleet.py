@@ -102,7 +102,8 @@ class Fleet(Home):
         (path / "output").mkdir(parents=True, exist_ok=True)
         self.workers = [Worker(path / "output" / f"worker-{number}.log", pace) for number in range(workers)]
         self._config = path / "headrace.yaml"
-        self._config.write_text(json.dumps({"router": router}))
+        # Every worker is to have its share, so that each that is disturbed has something to lose.
+        self._config.write_text(json.dumps({"router": {"profile": "least-work", **router}}))
 
     @property
     def api_ops(self) -> str:
