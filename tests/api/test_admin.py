@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from headrace.store.usage import UsageRecord, UsageStore
 from tests.api.conftest import Api, StartApi, StartRouter, error
+from tests.schema import fuzz
 from tests.stores import Gate
 
 V1 = "/admin/v1"
@@ -216,3 +218,22 @@ async def test_a_revocation_ends_a_key_on_every_replica(
         while (await replica.post(key=made["key"])).status != 401:
             assert time.monotonic() - began < 20
     assert two.service._keys._interval <= 1.0  # polled each second: effective within two
+
+
+async def test_made_up_calls_never_break_anything(admin: Admin) -> None:
+    made = await admin.key()
+
+    def name_what_is_there(case: Any) -> None:
+        for name, value in (("key_id", made["id"]), ("tenant_id", "acme")):
+            if name in case.path_parameters:
+                case.path_parameters[name] = value
+        if isinstance(case.body, dict) and "tenant" in case.body:
+            case.body["tenant"] = "acme"
+
+    api = admin.api
+    headers = {"authorization": f"Bearer {api.keys['admin']}"}
+    document = (await api.get(f"{V1}/openapi.json", key="admin")).body
+    url = f"http://{api.address[0]}:{api.address[1]}"
+    statuses = await asyncio.to_thread(fuzz, document, url, headers, examples=12, prepare=name_what_is_there)
+    assert {200, 201, 400} <= set(statuses)
+    assert max(statuses) < 500
