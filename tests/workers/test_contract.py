@@ -75,6 +75,8 @@ async def test_load_document_has_every_field_of_the_contract() -> None:
         "kv_total": 0,
         "block_size": 0,
         "iterations": 0,
+        "prompt_tokens": 0,
+        "cached_tokens": 0,
         "models": [{"name": "m", "adapters": [], "context": 128, "modality": "text"}],
         "draining": False,
         "epoch": worker.epoch,

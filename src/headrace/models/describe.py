@@ -18,7 +18,7 @@ from headrace.models import gguf
 from headrace.models.weights import check_safetensors
 
 _GENERATORS = ("ForCausalLM", "ForConditionalGeneration")
-_ENCODERS = frozenset({"bert"})
+_ENCODERS = frozenset({"bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"})
 """Whose network bert-worker builds itself."""
 _GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 """What OpenVINO GenAI reads from a GGUF: https://docs.openvino.ai, "Generative AI: GGUF"."""
@@ -125,10 +125,11 @@ def _config(folder: Path) -> dict[str, Any]:
 def _engines(kind: str, config: dict[str, Any], architecture: str) -> tuple[str, ...]:
     generates = architecture.endswith(_GENERATORS)
     if kind == "openvino":
-        return ("cpu",) if generates else ()
+        return ("cpu",) if generates else ("bert",)
     if generates:
         return ("vllm", "trt") if kind in ("safetensors", "pytorch") else ()
-    return ("bert",) if config.get("model_type") in _ENCODERS and kind == "safetensors" else ()
+    built = config.get("model_type") in _ENCODERS and kind == "safetensors"
+    return ("bert",) if built or kind == "onnx" else ()
 
 
 def _advise(kind: str, architecture: str) -> str:

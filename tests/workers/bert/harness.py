@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from headrace.workers.bert.backend import Batch
+from headrace.workers.bert.tokens import Ids
 
 PATIENCE = 60.0
 
@@ -31,6 +35,7 @@ class FakeBackend:
     """Answers with (first id, length) of each row. While ``gate`` is cleared, batches wait."""
 
     precision = "f32"
+    outputs = 2
 
     def __init__(self, streams: int = 1) -> None:
         self.streams = streams
@@ -39,13 +44,23 @@ class FakeBackend:
         self.error: Exception | None = None
         self.batches: list[list[list[int]]] = []
 
-    def infer(self, ids: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
-        self.batches.append([row[:length].tolist() for row, length in zip(ids, lengths, strict=True)])
+    def infer(self, batch: Batch) -> NDArray[np.float32]:
+        rows = zip(batch.ids, batch.lengths, strict=True)
+        self.batches.append([row[:length].tolist() for row, length in rows])
         if not self.gate.wait(PATIENCE):
             raise TimeoutError("the test never opened the gate")
         if self.error is not None:
             raise self.error
-        return np.stack([ids[:, 0], lengths], axis=1).astype(np.float32)
+        return np.stack([batch.ids[:, 0], batch.lengths], axis=1).astype(np.float32)
+
+
+def as_batch(rows: Sequence[Ids], padding: int = 3) -> Batch:
+    """The rows side by side, padded with tokens that must not matter."""
+    ids = np.full((len(rows), 16 * math.ceil(max(len(row.ids) for row in rows) / 16)), padding, np.int32)
+    for place, row in enumerate(rows):
+        ids[place, : len(row.ids)] = row.ids
+    lengths = np.array([len(row.ids) for row in rows], np.int32)
+    return Batch(ids, lengths, np.array([row.second for row in rows], np.int32))
 
 
 def write_json(path: Path, content: object) -> None:
@@ -97,7 +112,7 @@ def write_folder(path: Path, **changes: Any) -> Path:
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     tokenizer.save(str(path / "tokenizer.json"))
     write_tensors(path / "model.safetensors", random_weights())

@@ -73,7 +73,7 @@ async def test_usage_counts_what_the_model_read(served: Served) -> None:
     texts = ["hello world", "", "水 " * 10]
     counts = [(await served[1].post("/tokenize", {"prompt": text})).json()["count"] for text in texts]
     usage = (await served[1].post(PATH, body(texts))).json()["usage"]
-    assert usage == {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
+    assert usage == {"prompt_tokens": sum(counts), "total_tokens": sum(counts), "completion_tokens": 0}
 
 
 async def test_token_ids_give_the_vector_of_their_text(served: Served) -> None:

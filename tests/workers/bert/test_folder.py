@@ -21,7 +21,12 @@ def chain(path: Path, pooling: object, *more: object) -> None:
 
 def test_a_bare_encoder_gets_mean_pooling_and_unit_length(tiny: Path) -> None:
     found = folder.read(tiny)
-    assert (found.pooling, found.normalize, found.context, found.dimensions) == ("mean", True, 16, 8)
+    assert (found.task, found.sentence.pooling, found.sentence.normalize, found.context) == (
+        "embedding",
+        "mean",
+        True,
+        16,
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_a_bare_encoder_gets_mean_pooling_and_unit_length(tiny: Path) -> None:
 )
 def test_pooling_is_the_model_s_own(tiny: Path, config: dict[str, Any], pooling: str) -> None:
     chain(tiny, config)
-    assert folder.read(tiny).pooling == pooling
+    assert folder.read(tiny).sentence.pooling == pooling
 
 
 @pytest.mark.parametrize(
@@ -56,9 +61,9 @@ def test_pooling_that_is_not_served_is_refused(tiny: Path, config: dict[str, Any
 
 def test_normalisation_is_the_model_s_own(tiny: Path) -> None:
     chain(tiny, {"pooling_mode": "mean"})
-    assert not folder.read(tiny).normalize
+    assert not folder.read(tiny).sentence.normalize
     chain(tiny, {"pooling_mode": "mean"}, NORMALIZE)
-    assert folder.read(tiny).normalize
+    assert folder.read(tiny).sentence.normalize
 
 
 def test_a_module_that_is_not_served_is_refused(tiny: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_missing_file_is_named(tiny: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "llama"}, "model_type 'llama' cannot be served by bert-worker"),
+        ({"model_type": "llama"}, "bert-worker builds .* and not 'llama': export it"),
         ({"position_embedding_type": "relative_key"}, "only 'absolute' is"),
         ({"hidden_act": "swish"}, "cannot be used"),
         ({"num_attention_heads": 3}, "not a multiple of num_attention_heads 3"),

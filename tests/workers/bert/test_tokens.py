@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from headrace.errors import ModelError
 from headrace.workers.bert import folder
-from headrace.workers.bert.tokens import Tokens
+from headrace.workers.bert.tokens import Ids, Text, Tokens
 
 
 @pytest_asyncio.fixture
@@ -18,8 +18,10 @@ async def tokens(tiny: Path) -> AsyncIterator[Tokens]:
     it.close()
 
 
-async def pieces(tokens: Tokens, texts: list[str], *, truncate: bool = False) -> list[list[list[int]]]:
-    return [piece async for piece in tokens.encode_many(texts, truncate=truncate)]
+async def pieces(tokens: Tokens, texts: list[str], *, limit: int | None = None) -> list[list[list[int]]]:
+    found = [piece async for piece in tokens.encode_many(texts, limit=limit)]
+    assert all(row.second == len(row.ids) for piece in found for row in piece)
+    return [[row.ids for row in piece] for piece in found]
 
 
 async def test_texts_get_their_special_tokens(tokens: Tokens) -> None:
@@ -31,7 +33,7 @@ async def test_no_text_is_cut_or_padded_unless_asked(tokens: Tokens) -> None:
 
 
 async def test_cut_texts_keep_their_special_tokens(tokens: Tokens) -> None:
-    assert await pieces(tokens, ["w3 " * 40], truncate=True) == [[[1, *[7] * 14, 2]]]
+    assert await pieces(tokens, ["w3 " * 40], limit=16) == [[[1, *[7] * 14, 2]]]
 
 
 async def test_many_texts_come_in_pieces_and_in_order(tokens: Tokens) -> None:
@@ -47,6 +49,18 @@ async def test_long_texts_make_shorter_pieces(tokens: Tokens) -> None:
 
 async def test_no_texts_are_no_pieces(tokens: Tokens) -> None:
     assert await pieces(tokens, []) == []
+
+
+async def test_pairs_are_one_row_and_tell_where_the_second_begins(tokens: Tokens) -> None:
+    (piece,) = [piece async for piece in tokens.encode_many([("w0 w1", "w2"), ("w0", "")])]
+    assert piece == [Ids([1, 4, 5, 2, 6, 2], 4), Ids([1, 4, 2, 2], 3)]
+
+
+async def test_of_a_pair_the_longer_text_is_cut(tokens: Tokens) -> None:
+    pairs: list[Text] = [("w0 " * 9, "w1 w1"), ("w0 w0", "w1 " * 9), ("w0 " * 9, "w1 " * 9)]
+    (piece,) = [piece async for piece in tokens.encode_many(pairs, limit=10)]
+    assert [len(row.ids) for row in piece] == [10, 10, 10]
+    assert [(row.ids.count(4), row.ids.count(5)) for row in piece] == [(5, 2), (2, 5), (3, 4)]
 
 
 async def test_special_tokens_can_be_left_out(tokens: Tokens) -> None:

@@ -1,27 +1,26 @@
-"""bert-worker as a service: its endpoints, its load, its start and end."""
+"""bert-worker as a service: its load, its start and end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-
-import msgspec
+from collections.abc import Callable
 
 from headrace.config import BertWorkerSettings
 from headrace.errors import ApiError, Overloaded
 from headrace.service import run
 from headrace.wire.exchange import Exchange
-from headrace.workers.bert import folder, requests
+from headrace.workers.bert import folder
 from headrace.workers.bert.backend import Backend
-from headrace.workers.bert.engine import Call, Engine
+from headrace.workers.bert.endpoints import Answer, Endpoints
+from headrace.workers.bert.engine import Engine
 from headrace.workers.bert.folder import ModelFolder
+from headrace.workers.bert.inputs import Inputs
 from headrace.workers.bert.metrics import BertMetrics
-from headrace.workers.bert.openvino import OpenVinoBackend
-from headrace.workers.bert.requests import EmbeddingBody, Inputs
-from headrace.workers.bert.tokens import Tokens
+from headrace.workers.bert.model import Model
+from headrace.workers.bert.requests import Options
+from headrace.workers.bert.tokens import Text, Tokens
 from headrace.workers.contract import Load, ServedModel, Worker
 
 log = logging.getLogger(__name__)
@@ -30,16 +29,6 @@ JSON = [(b"content-type", b"application/json")]
 _WARM_UP = "The head race is the channel that brings the stream to the wheels."
 _SHORT_ROW = 16
 """Tokens of a short input: as many of these as fit the batches are what the worker can run at the same time."""
-
-_Answer = Callable[[bytes], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    folder: ModelFolder
-    tokens: Tokens
-    engine: Engine
-    max_running: int
 
 
 class BertWorker(Worker):
@@ -56,16 +45,15 @@ class BertWorker(Worker):
         self._settings = settings
         self._load_backend = load_backend
         self._metrics = BertMetrics(self.registry)
-        self._created = int(time.time())
-        self._model: _Model | None = None
+        self._model: Model | None = None
+        self._endpoints = Endpoints(self._loaded, self.model)
         self.registry.on_collect(self._collect)
         self.route("GET", "/v1/models", self._models)
-        self._answer("/v1/embeddings", "embeddings", self._embed)
-        self._answer("/tokenize", "tokenize", self._tokenize)
-        self._answer("/detokenize", "detokenize", self._detokenize)
+        for path, (endpoint, answer) in self._endpoints.by_path.items():
+            self._answer(path, endpoint, answer)
 
     async def start(self) -> None:
-        """Load the model and compute one embedding. Raises ModelError or ConfigError."""
+        """Load the model and compute one row. Raises ModelError or ConfigError."""
         settings = self._settings
         model_folder = await asyncio.to_thread(folder.read, settings.model)
         tokens = await asyncio.to_thread(Tokens, model_folder)
@@ -78,14 +66,15 @@ class BertWorker(Worker):
             max_rows=settings.max_waiting,
         )
         max_running = backend.streams * max(1, settings.batch_tokens // _SHORT_ROW)
-        self._model = _Model(model_folder, tokens, engine, max_running)
+        self._model = Model(model_folder, tokens, engine, max_running, backend.outputs)
         engine.start()
-        ids, _ = await tokens.encode(_WARM_UP, special=True)
-        with engine.call(1) as call:
-            engine.put(call, 0, ids)
-            await engine.result(call)
+        text: Text = (_WARM_UP, _WARM_UP) if model_folder.task == "rerank" else _WARM_UP
+        await self._model.compute(Inputs("input", [text], single=True), Options(truncate=True))
         self.warm = True
-        log.info("model loaded", extra={"model": self.model, "precision": backend.precision})
+        log.info(
+            "model loaded",
+            extra={"model": self.model, "task": model_folder.task, "precision": backend.precision},
+        )
 
     async def close(self) -> None:
         self.warm = False
@@ -99,20 +88,19 @@ class BertWorker(Worker):
         return super().unready()
 
     def snapshot(self) -> Load:
-        model = self._loaded
+        model = self._loaded()
         return Load(
             running=model.engine.running_calls,
             waiting=model.engine.waiting_calls,
             max_running=model.max_running,
-            models=(ServedModel(self.model, model.folder.context, modality="embedding"),),
+            models=(ServedModel(self.model, model.folder.context, modality=model.folder.task),),
             epoch=self.epoch,
             queued_tokens=model.engine.waiting_tokens,
             iterations=self.progress.iterations,
             draining=self.draining,
         )
 
-    @property
-    def _loaded(self) -> _Model:
+    def _loaded(self) -> Model:
         if self._model is None:
             raise Overloaded("This worker is loading its model.", code="not_ready", retry_after=5)
         return self._model
@@ -126,8 +114,8 @@ class BertWorker(Worker):
         self._metrics.running.set(engine.running_calls)
         self._metrics.waiting.set(engine.waiting_calls)
 
-    def _answer(self, path: str, endpoint: str, answer: _Answer) -> None:
-        """Serve ``path`` with what ``answer`` makes of a body, and count it."""
+    def _answer(self, path: str, endpoint: str, answer: Answer) -> None:
+        """Serve ``path`` with what ``answer`` makes of a request, and count it."""
         seconds = self._metrics.request_seconds.labels(endpoint)
         outcomes = self._metrics.requests
 
@@ -136,7 +124,7 @@ class BertWorker(Worker):
             outcome = "cancelled"
             try:
                 self.admit()
-                exchange.respond(200, JSON, await answer(exchange.request.body))
+                exchange.respond(200, JSON, await answer(exchange.request))
                 outcome = "ok"
             except ApiError as error:
                 outcome = error.code or error.type
@@ -148,58 +136,18 @@ class BertWorker(Worker):
         self.route("POST", path, handle)
 
     async def _models(self, exchange: Exchange) -> None:
-        model = requests.Model(self.model, self._created, self._loaded.folder.context)
-        exchange.respond(200, JSON, msgspec.json.encode(requests.ModelList([model])))
-
-    async def _embed(self, body: bytes) -> bytes:
-        model = self._loaded
-        request = requests.read(body, EmbeddingBody, self.model)
-        inputs = Inputs(request.input, model.folder.network.vocab_size)
-        requests.check_dimensions(request.dimensions, model.folder.dimensions)
-        with model.engine.call(len(inputs)) as call:
-            tokens = await _queue(model, call, inputs, truncate=request.truncate is True)
-            vectors = await model.engine.result(call)
-        vectors = requests.shorten(vectors, request.dimensions)
-        return await requests.answer(vectors, request.encoding_format or "float", self.model, tokens)
-
-    async def _tokenize(self, body: bytes) -> bytes:
-        model = self._loaded
-        request = requests.read(body, requests.TokenizeBody, self.model)
-        ids, tokens = await model.tokens.encode(request.prompt, special=request.add_special_tokens)
-        strings = tokens if request.return_token_strs else None
-        return msgspec.json.encode(requests.TokenizeAnswer(len(ids), model.folder.context, ids, strings))
-
-    async def _detokenize(self, body: bytes) -> bytes:
-        model = self._loaded
-        request = requests.read(body, requests.DetokenizeBody, self.model)
-        if request.tokens:
-            requests.check_ids("tokens", request.tokens, model.folder.network.vocab_size)
-        return msgspec.json.encode(requests.DetokenizeAnswer(await model.tokens.decode(request.tokens)))
+        exchange.respond(200, JSON, self._endpoints.models())
 
 
-async def _queue(model: _Model, call: Call, inputs: Inputs, *, truncate: bool) -> int:
-    """Put the rows of a call into the queue; says how many tokens they are together."""
-    context = model.folder.context
-    tokens = 0
-    async for index, ids in _rows(model, inputs, truncate):
-        inputs.check_length(index, len(ids), context)
-        model.engine.put(call, index, ids)
-        tokens += len(ids)
-    return tokens
+def load_backend(model: ModelFolder, settings: BertWorkerSettings) -> Backend:
+    """The backend that the settings choose; only its library is imported. Raises ModelError or ConfigError."""
+    from headrace.workers.bert.openvino import OpenVinoBackend  # noqa: PLC0415  a library of its own for each device
 
-
-async def _rows(model: _Model, inputs: Inputs, truncate: bool) -> AsyncIterator[tuple[int, list[int]]]:
-    for index, ids in enumerate(inputs.ids):
-        yield index, ids[: model.folder.context] if truncate else ids
-    index = 0
-    async for piece in model.tokens.encode_many(inputs.texts, truncate=truncate):
-        for ids in piece:
-            yield index, ids
-            index += 1
+    return OpenVinoBackend(model, settings.precision)
 
 
 def build(settings: BertWorkerSettings) -> BertWorker:
-    return BertWorker(settings, lambda model, own: OpenVinoBackend(model, own.precision))
+    return BertWorker(settings, load_backend)
 
 
 def serve(settings: BertWorkerSettings) -> None:

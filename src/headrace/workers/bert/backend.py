@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one width; what lies beyond a row's length is never read."""
+
+    ids: NDArray[np.int32]
+    """rows × width"""
+    lengths: NDArray[np.int32]
+    """Tokens of each row."""
+    seconds: NDArray[np.int32]
+    """Where a row's second text begins; its length where it has none."""
 
 
 class Backend(Protocol):
@@ -14,8 +27,10 @@ class Backend(Protocol):
     streams: int
     """Batches that it runs at the same time."""
     precision: str
-    """What it computes in: f32 or bf16."""
+    """What it computes in: f32, bf16 or int8."""
+    outputs: int
+    """Numbers a row: the dimensions of a vector, or the labels."""
 
-    def infer(self, ids: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Vectors (rows × dimensions) of ``ids`` (rows × width); of each row, ``lengths`` tokens count."""
+    def infer(self, batch: Batch) -> NDArray[np.float32]:
+        """Vectors, or logits: rows × outputs."""
         ...

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import DeadlineExceeded, InternalError, Overloaded
-from headrace.workers.bert.backend import Backend
+from headrace.workers.bert.backend import Backend, Batch
 from headrace.workers.bert.metrics import BertMetrics
 from headrace.workers.bert.queue import Flow, Row, RowQueue, padded
 from headrace.workers.contract import Progress
@@ -27,26 +27,26 @@ _SMOOTHING = 0.1
 
 
 class Call(Flow):
-    """One request's rows: ``vectors`` (rows × dimensions) is complete when ``Engine.result`` returns."""
+    """One request's rows: ``outputs`` (rows × the backend's) is complete when ``Engine.result`` returns."""
 
-    __slots__ = ("_left", "_result", "dispatched", "rows", "vectors")
+    __slots__ = ("_left", "_result", "dispatched", "outputs", "rows")
 
     def __init__(self, rows: int) -> None:
         super().__init__()
         self.rows = rows
         self.dispatched = 0
         """Rows that are in a batch or computed."""
-        self.vectors: NDArray[np.float32] | None = None
+        self.outputs: NDArray[np.float32] | None = None
         self._left = rows
         self._result: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
 
-    def deliver(self, indices: list[int], vectors: NDArray[np.float32]) -> None:
-        if self.vectors is None:
-            self.vectors = np.empty((self.rows, vectors.shape[1]), np.float32)
-        self.vectors[indices] = vectors
+    def deliver(self, indices: list[int], outputs: NDArray[np.float32]) -> None:
+        if self.outputs is None:
+            self.outputs = np.empty((self.rows, outputs.shape[1]), np.float32)
+        self.outputs[indices] = outputs
         self._left -= len(indices)
         if self._left == 0 and not self._result.done():
-            self._result.set_result(self.vectors)
+            self._result.set_result(self.outputs)
 
     def fail(self, error: Exception) -> None:
         if not self._result.done():
@@ -141,18 +141,18 @@ class Engine:
             self.waiting_rows -= call.rows - call.dispatched
             self._metrics.dropped.inc(self._queue.drop(call))
 
-    def put(self, call: Call, index: int, ids: list[int]) -> None:
-        """Queue one row of a call."""
-        self._queue.put(call, index, ids)
+    def put(self, call: Call, index: int, ids: list[int], second: int | None = None) -> None:
+        """Queue one row of a call; ``second`` is where its second text begins, if it has one."""
+        self._queue.put(call, index, ids, second)
         self._filled.set()
 
     async def result(self, call: Call) -> NDArray[np.float32]:
-        """The vectors of all rows, in their order. Raises InternalError or DeadlineExceeded."""
+        """The outputs of all rows, in their order. Raises InternalError or DeadlineExceeded."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await call.wait()
         except TimeoutError:
-            raise DeadlineExceeded(f"The embeddings were not ready within {self._timeout:.0f} s.") from None
+            raise DeadlineExceeded(f"The answer was not ready within {self._timeout:.0f} s.") from None
 
     async def _run(self) -> None:
         while True:
@@ -172,7 +172,7 @@ class Engine:
         self.waiting_rows -= len(rows)
         began = self._clock()
         try:
-            vectors = await asyncio.get_running_loop().run_in_executor(self._threads, self._infer, rows)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, self._infer, rows)
         except Exception:  # a defect of the backend must reach the clients that wait, whatever it is
             log.exception("a batch failed", extra={"rows": len(rows)})
             self._failures += 1
@@ -182,14 +182,15 @@ class Engine:
         self._failures = 0
         self._account(rows, self._clock() - began)
         for call, places in calls.items():
-            call.deliver([rows[place].index for place in places], vectors[places])
+            call.deliver([rows[place].index for place in places], outputs[places])
 
     def _infer(self, rows: list[Row[Call]]) -> NDArray[np.float32]:
         lengths = np.array([len(row.ids) for row in rows], np.int32)
         ids = np.zeros((len(rows), padded(int(lengths.max()))), np.int32)
         for place, row in enumerate(rows):
             ids[place, : len(row.ids)] = row.ids
-        return self._backend.infer(ids, lengths)
+        seconds = np.array([row.second for row in rows], np.int32)
+        return self._backend.infer(Batch(ids, lengths, seconds))
 
     def _account(self, rows: list[Row[Call]], seconds: float) -> None:
         self._progress.step()

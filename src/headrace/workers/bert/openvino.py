@@ -10,8 +10,10 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from headrace.errors import ConfigError, ModelError
-from headrace.workers.bert import graph
+from headrace.workers.bert import exported, graph
+from headrace.workers.bert.backend import Batch
 from headrace.workers.bert.folder import ModelFolder
+from headrace.workers.bert.network import network
 from headrace.workers.bert.safetensors import Weights
 
 _PROPERTIES = {
@@ -32,25 +34,42 @@ class OpenVinoBackend:
         core = ov.Core()
         self.precision: str = choose_precision(core, precision)
         try:
-            model = graph.build(folder, Weights(folder.path))
+            model = _model(core, folder)
+            self.outputs = int(model.output(0).get_partial_shape()[1].get_length())
             compiled = core.compile_model(model, "CPU", {**_PROPERTIES, "INFERENCE_PRECISION_HINT": self.precision})
-        except RuntimeError as error:  # what OpenVINO raises for everything; weights of a wrong shape among it
+        except RuntimeError as error:  # what OpenVINO raises for everything, and it says so in many lines
+            reason = str(error).strip().splitlines()[-1]
             raise ModelError(
-                f"{folder.path}: the model cannot be built: {str(error).strip().splitlines()[-1]}"
+                f"{folder.graph or folder.path}: the model cannot be built ({reason}); pull or export it again"
             ) from None
         self.streams: int = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
             self._idle.put(compiled.create_infer_request())
 
-    def infer(self, ids: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.float32]:
+    def infer(self, batch: Batch) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
-            results = request.infer((ids, lengths), share_inputs=True, share_outputs=True)
-            vectors: NDArray[np.float32] = results[0].copy()  # the request's own memory is used again
-            return vectors
+            inputs = (batch.ids, batch.lengths, batch.seconds)
+            results = request.infer(inputs, share_inputs=True, share_outputs=True)
+            outputs: NDArray[np.float32] = results[0].copy()  # the request's own memory is used again
+            return outputs
         finally:
             self._idle.put(request)
+
+
+def _model(core: ov.Core, folder: ModelFolder) -> ov.Model:
+    labels = None if folder.labels is None else len(folder.labels.names)
+    if folder.graph is not None:
+        return exported.load(core, folder.graph, sentence=folder.sentence, labels=labels)
+    assert folder.encoder is not None
+    return graph.build(
+        folder.encoder,
+        network(folder.encoder, Weights(folder.path), labels),
+        pooling=folder.sentence.pooling,
+        normalize=folder.sentence.normalize,
+        pairs=folder.task == "rerank",
+    )
 
 
 class Capabilities(Protocol):

@@ -46,6 +46,8 @@ class Row(Generic[F]):
     """Counts the rows as they came."""
     flow: F = field(compare=False)
     ids: list[int] = field(compare=False)
+    second: int = field(compare=False)
+    """Where its second text begins; its length where it has none."""
 
 
 def padded(tokens: int) -> int:
@@ -67,13 +69,14 @@ class RowQueue(Generic[F]):
     def __len__(self) -> int:
         return self._length
 
-    def put(self, flow: F, index: int, ids: list[int]) -> None:
+    def put(self, flow: F, index: int, ids: list[int], second: int | None = None) -> None:
         """Add a row of at least one token; the rows of a call come in their order."""
         width = padded(len(ids))
         deadline = max(flow.deadline, self._clock)
         flow.deadline = deadline + width
         self._order += 1
-        heapq.heappush(self._buckets.setdefault(width, []), Row(deadline, index, self._order, flow, ids))
+        row = Row(deadline, index, self._order, flow, ids, len(ids) if second is None else second)
+        heapq.heappush(self._buckets.setdefault(width, []), row)
         self._length += 1
         self.tokens += len(ids)
 

@@ -1,36 +1,51 @@
-"""What bert-worker takes and answers: OpenAI's embeddings, vLLM's tokenize and detokenize."""
+"""What the endpoints of bert-worker have in common: decoding, truncation, usage; and the small endpoints' shapes."""
 
 from __future__ import annotations
 
-import asyncio
-import binascii
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-import numpy as np
-from msgspec import Meta, Raw, Struct
-from numpy.typing import NDArray
+from msgspec import Meta, Struct
 
 from headrace.errors import InvalidRequest, NotFound
-from headrace.openai.document import convert, decode, kind
-from headrace.openai.embedding import EmbeddingFields, EncodingFormat
+from headrace.openai.document import convert, decode
 from headrace.openai.request import TokenId
-
-MAX_INPUTS = 2048
-"""Inputs of one request; OpenAI's bound."""
-_ENCODED_AT_ONCE = 64
-"""Vectors that are turned to text before the event loop gets its turn again: about 1 ms."""
-
-_encoder = msgspec.json.Encoder()
-_CHOICES: Mapping[str, tuple[str, ...]] = {"encoding_format": get_args(EncodingFormat)}
 
 R = TypeVar("R", bound=Struct)
 
 
-class EmbeddingBody(EmbeddingFields, kw_only=True, gc=False):
+class Options(Struct, kw_only=True, gc=False):
+    """What every request may ask for besides its own fields. Without the first two, too long an input is refused."""
+
     truncate: bool | None = None
-    """Ours: cut inputs that are too long for the model instead of refusing them."""
+    """Ours: cut inputs to what the model reads."""
+    truncate_prompt_tokens: Annotated[int, Meta(ge=-1)] | None = None
+    """vLLM's: cut inputs to so many tokens, special ones included; -1: to what the model reads."""
+    use_activation: bool | None = None
+    """vLLM's; False: a classifier's logits instead of probabilities or scores."""
+
+    def limit(self, context: int, special: int) -> int | None:
+        """Most tokens of an input, of which ``special`` are the tokeniser's own; None: it is not to be cut.
+
+        Raises InvalidRequest where no input fits.
+        """
+        wanted = self.truncate_prompt_tokens
+        if wanted is None or wanted == -1:
+            return context if self.truncate or wanted == -1 else None
+        if not special < wanted <= context:
+            raise InvalidRequest(
+                f"truncate_prompt_tokens: must be -1, or from {special + 1} to {context}, which this model reads; "
+                f"not {wanted}.",
+                param="truncate_prompt_tokens",
+            )
+        return wanted
+
+
+class Usage(Struct):
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int = 0
 
 
 class TokenizeBody(Struct):
@@ -71,85 +86,12 @@ class ModelList(Struct):
     object: Literal["list"] = "list"
 
 
-class _Embedding(Struct):
-    index: int
-    embedding: Raw
-    object: Literal["embedding"] = "embedding"
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class _EmbeddingAnswer(Struct):
-    data: list[_Embedding]
-    model: str
-    usage: _Usage
-    object: Literal["list"] = "list"
-
-
-class Inputs:
-    """The inputs of an embedding request: either ``texts`` or ``ids``; ``name`` tells one as the client wrote it."""
-
-    __slots__ = ("_single", "ids", "texts")
-
-    def __init__(self, value: str | list[Any], vocabulary: int) -> None:
-        """Raises InvalidRequest, naming the input at fault."""
-        self.texts: list[str] = []
-        self.ids: list[list[int]] = []
-        self._single = isinstance(value, str)
-        if isinstance(value, str):
-            self.texts = [value]
-            return
-        if not value:
-            raise InvalidRequest("input: must not be empty.", param="input")
-        self._single = isinstance(value[0], int)
-        for index, item in enumerate(value):
-            if type(item) is not type(value[0]):
-                raise InvalidRequest(
-                    f"input[{index}]: must be {kind(value[0])} as input[0] is, not {kind(item)}.",
-                    param=f"input[{index}]",
-                )
-        if self._single:
-            self.ids = [value]
-        elif isinstance(value[0], str):
-            self.texts = value
-        else:
-            self.ids = value
-        if len(self) > MAX_INPUTS:
-            raise InvalidRequest(f"input: must have at most {MAX_INPUTS} items, not {len(self)}.", param="input")
-        for index, ids in enumerate(self.ids):
-            check_ids(self.name(index), ids, vocabulary)
-
-    def __len__(self) -> int:
-        return len(self.texts) or len(self.ids)
-
-    def name(self, index: int) -> str:
-        return "input" if self._single else f"input[{index}]"
-
-    def check_length(self, index: int, tokens: int, context: int) -> None:
-        """Raises InvalidRequest with the counts where an input is longer than the model reads."""
-        if tokens > context:
-            name = self.name(index)
-            raise InvalidRequest(
-                f"{name}: has {tokens} tokens and this model reads at most {context}: shorten it or set truncate.",
-                param=name,
-                code="context_length_exceeded",
-            )
-
-
-def check_ids(name: str, ids: list[int], vocabulary: int) -> None:
-    """Raises InvalidRequest unless there are ids and the model knows all of them."""
-    if not ids:
-        raise InvalidRequest(f"{name}: must have at least one token.", param=name)
-    if not 0 <= min(ids) <= max(ids) < vocabulary:
-        raise InvalidRequest(f"{name}: token ids must be between 0 and {vocabulary - 1}.", param=name)
-
-
-def read(body: bytes, type_: type[R], served: str) -> R:
+def read(
+    body: bytes, type_: type[R], served: str, choices: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[R, Options]:
     """Decode a request for the model ``served``. Raises InvalidRequest, naming the field, or NotFound."""
-    request = convert(decode(body), type_, _CHOICES)
+    document = decode(body)
+    request, options = convert(document, type_, choices or {}), convert(document, Options, {})
     model = getattr(request, "model", None)
     if model is not None and model != served:
         raise NotFound(
@@ -157,44 +99,11 @@ def read(body: bytes, type_: type[R], served: str) -> R:
             param="model",
             code="model_not_found",
         )
-    return request
+    return request, options
 
 
-def shorten(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    """The first ``dimensions`` of each vector, at length 1 again (Matryoshka, arXiv:2205.13147)."""
-    available = vectors.shape[1]
-    if dimensions is None or dimensions == available:
-        return vectors
-    short = vectors[:, :dimensions]
-    norms: NDArray[np.float32] = np.linalg.norm(short, axis=1, keepdims=True).astype(np.float32)
-    return np.divide(short, np.maximum(norms, np.float32(1e-12)))
+def usage(tokens: int) -> Usage:
+    return Usage(tokens, tokens)
 
 
-def check_dimensions(dimensions: int | None, available: int) -> None:
-    if dimensions is not None and dimensions > available:
-        raise InvalidRequest(
-            f"dimensions: must be at most {available}, which is what the model has, not {dimensions}.",
-            param="dimensions",
-        )
-
-
-async def answer(vectors: NDArray[np.float32], form: EncodingFormat, model: str, tokens: int) -> bytes:
-    """OpenAI's answer, encoded in slices so that a large one holds up nobody."""
-    data: list[_Embedding] = []
-    for begin in range(0, len(vectors), _ENCODED_AT_ONCE):
-        if begin:
-            await asyncio.sleep(0)
-        part = vectors[begin : begin + _ENCODED_AT_ONCE]
-        texts = _base64(part) if form == "base64" else _floats(part)
-        data.extend(_Embedding(begin + place, Raw(text)) for place, text in enumerate(texts))
-    return _encoder.encode(_EmbeddingAnswer(data, model, _Usage(tokens, tokens)))
-
-
-def _floats(vectors: NDArray[np.float32]) -> list[bytes]:
-    return [_encoder.encode(vector) for vector in vectors.tolist()]
-
-
-def _base64(vectors: NDArray[np.float32]) -> list[bytes]:
-    """As OpenAI: the little-endian float32 bytes."""
-    rows = vectors.astype("<f4", copy=False)
-    return [b'"%b"' % binascii.b2a_base64(row.tobytes(), newline=False) for row in rows]
+encode = msgspec.json.Encoder().encode
