@@ -14,11 +14,11 @@ PATIENCE = 120.0
 T = TypeVar("T")
 
 
-def wait_until(what: str, look: Callable[[], T]) -> T:
+def wait_until(what: str, look: Callable[[], T], patience: float = PATIENCE) -> T:
     """What ``look`` returns as soon as it is true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := look()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE:.0f} s in vain until {what}")
+            pytest.fail(f"waited {patience:.0f} s in vain until {what}")
         time.sleep(0.05)
     return found

@@ -143,10 +143,10 @@ class Stack(Home):
         self._config = path / "headrace.yaml"
         self._config.write_text(json.dumps(config or {}))
 
-    def start(self) -> None:
+    def start(self, patience: float = PATIENCE) -> None:
         flags = ("--port", "0", "--web-port", "0", "--models", str(self.models), "--config", str(self._config))
         self.up = self.command("up", "up", *flags)
-        self.wait_ready()
+        self.wait_ready(patience)
 
     @property
     def run(self) -> Run:
@@ -154,13 +154,13 @@ class Stack(Home):
         assert found is not None, "headrace up does not run"
         return found
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, patience: float = PATIENCE) -> None:
         def look() -> bool:
             assert not self.up.ended, "headrace up ended"
             run = read(self.path)
             return run is not None and run.ready
 
-        wait_until("all services are ready", look)
+        wait_until("all services are ready", look, patience)
         self.up.family()
 
     def child(self, name: str) -> RunningChild:

@@ -152,7 +152,7 @@ async def _pump(descriptor: int, tail: deque[str]) -> None:
     )
     try:
         while line := await _line(reader):
-            text = _COLOURS.sub("", line.decode(errors="replace")).rstrip()
+            text = _COLOURS.sub("", line.decode(errors="replace")).rstrip().rpartition("\r")[2]  # progress bars
             if text:
                 tail.append(text)
                 log.log(_level(text), text)
