@@ -31,6 +31,7 @@ async function start(root: HTMLElement): Promise<void> {
   const page = new Page(device);
   const state: AppState = { config, session, chat, files, page };
   addEventListener("pagehide", () => chat.leave());
+  addEventListener("pageshow", ({ persisted }) => persisted && chat.returned());
   addEventListener("online", () => void session.refresh());
   document.addEventListener("visibilitychange", () => !document.hidden && void session.refresh());
   await signIn(state, tabs, token);
@@ -42,6 +43,10 @@ async function start(root: HTMLElement): Promise<void> {
   effect(() => {
     const conversation = chat.current.value;
     untracked(() => void files.show(conversation.id));
+  });
+  effect(() => {
+    const { title } = chat.current.value.head.value;
+    document.title = title === "" ? strings.value.appName : `${title} – ${strings.value.appName}`;
   });
   render(<App state={state} />, root);
 }

@@ -180,6 +180,18 @@ describe("a reload", () => {
   });
 });
 
+it("that comes back from where pages are kept goes on with what it has", async () => {
+  const storage = new Memory();
+  const { chat } = await browser.tab(storage);
+  server.chat = (_, signal) => endless(["first half"], signal);
+  void ask(chat, "story");
+  await vi.waitFor(() => expect(chat.current.value.live.value?.text).toBe("first half"));
+  chat.leave();
+  expect(storage.getItem("headrace.rescue")).toContain("first half");
+  chat.returned();
+  expect(storage.getItem("headrace.rescue")).toBeNull();
+});
+
 describe("two tabs", () => {
   it("see each other's messages and removals", async () => {
     const one = await browser.tab();
@@ -247,8 +259,12 @@ describe("removal", () => {
     const one = await browser.tab();
     const two = await browser.tab();
     await ask(one.chat, "secret");
-    await one.chat.clear();
+    one.chat.type("half a secret");
+    browser.device.setItem("headrace.theme", "dark");
+    await one.chat.clear(["theme"]);
     one.session.leave();
+    expect([...browser.device.items.keys()]).toEqual(["headrace.theme"]);
+    expect(one.chat.draft.value).toBe("");
     expect(await one.library.heads()).toEqual([]);
     expect(one.storage.length).toBe(0);
     await vi.waitFor(() => expect(two.session.key.value).toBe(""));

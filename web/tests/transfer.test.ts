@@ -15,7 +15,8 @@ const HEAD: Head = {
   system: "be brief",
   parameters: { temperature: 0.5 },
 };
-const QUESTION = { ...message(null, { role: "user", state: "done", text: "why?" }, 1), id: "q1" };
+const SOURCES = { passages: [{ file: "a.txt", from: 1, to: 2, text: "because" }], reranker: "judge" };
+const QUESTION = { ...message(null, { role: "user", state: "done", text: "why?", sources: SOURCES }, 1), id: "q1" };
 const ANSWER = { ...message("q1", { role: "assistant", state: "done", text: "so", model: "small" }, 2), id: "a1" };
 const OTHER = { ...message("q1", { role: "assistant", state: "stopped", text: "no" }, 3), id: "a2" };
 
@@ -26,6 +27,7 @@ it("brings back what it wrote, under new names", () => {
   const tree = Object.fromEntries((copy?.messages ?? []).map((item) => [item.id, item]));
   expect(thread(tree, copy?.head.leaf ?? "").map(({ text }) => text)).toEqual(["why?", "so"]);
   expect(copy?.messages).toHaveLength(3);
+  expect(copy?.messages[0]?.sources).toEqual(SOURCES);
 });
 
 it.each(["", "{", "null", "[]", '{"format":"other"}', '{"format":"headrace.conversations","version":99,"conversations":[]}'])(

@@ -69,6 +69,11 @@ export class Chat {
     this.heads.value = await this.library.heads();
   }
 
+  /** For a page that comes back as it was: what it left behind is older than what it has. */
+  returned(): void {
+    leave(this.tab, []);
+  }
+
   /** For `pagehide`. */
   leave(): void {
     const list = [...this.#alive.values()].map((item) => ({ conversation: item.id, message: item.unsaved() }));
@@ -169,12 +174,13 @@ export class Chat {
     this.device.write("defaults", JSON.stringify(defaults));
   }
 
-  /** Forgets everything that is said and typed, in every tab. */
-  async clear(): Promise<void> {
+  /** Forgets everything that is said, typed and set, in every tab, but for the tastes that are named. */
+  async clear(tastes: readonly string[] = []): Promise<void> {
     for (const conversation of this.#alive.values()) conversation.stop();
     await this.keeper.settled();
     this.keeper.dropAll();
     await this.library.clear();
+    this.device.clear(tastes);
     this.forget();
     this.tabs.tell({ kind: "left" });
   }
@@ -185,6 +191,7 @@ export class Chat {
     this.#alive.clear();
     this.keeper.dropAll();
     this.heads.value = [];
+    this.tab.clear();
     this.#show(this.#blank());
   }
 

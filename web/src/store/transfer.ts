@@ -1,6 +1,6 @@
 // Conversations as files: JSON to keep and to bring back, Markdown to read.
 
-import { type Message, thread, type Tree } from "../chat/tree";
+import { type Message, type Sources, thread, type Tree } from "../chat/tree";
 import { newId } from "../chat/id";
 import type { Head } from "./records";
 
@@ -52,7 +52,7 @@ function renamed(item: Record<string, unknown>, now: number): Copy {
       failure: null,
       numbers: null,
       images: strings(message["images"]).filter((url) => url.startsWith("data:image/")),
-      sources: null,
+      sources: sources(message["sources"]),
       at: number(message["at"], now),
     };
   });
@@ -81,6 +81,18 @@ export function toMarkdown(head: Head, tree: Tree, names: { user: string; assist
   });
   const system = head.system.trim() === "" ? "" : `> ${head.system.trim().replaceAll("\n", "\n> ")}\n\n`;
   return `# ${head.title}\n\n${system}${parts.join("\n")}`;
+}
+
+function sources(value: unknown): Sources | null {
+  const { passages, reranker } = record(value);
+  if (!Array.isArray(passages)) return null;
+  const list = passages.map(record).map(({ file, from, to, text }) => ({
+    file: string(file),
+    from: number(from, 1),
+    to: number(to, 1),
+    text: string(text),
+  }));
+  return { passages: list, reranker: string(reranker) };
 }
 
 function parameters(value: unknown): Record<string, number> {

@@ -29,7 +29,10 @@ function SignedIn({ state }: { state: AppState }) {
   const { page, chat } = state;
   useEffect(() => listen(state), [state]);
   const dialog = page.dialog.value;
-  const close = (): void => void (page.dialog.value = null);
+  // A dialog tells a moment later that it was closed: by then another one may be open.
+  const close = (): void => {
+    if (page.dialog.value === dialog) page.dialog.value = null;
+  };
   const Operate = page.route.value.view === "operate" ? operate.use() : null;
   return (
     <div class={page.sidebar.value ? "app with-sidebar" : "app"}>

@@ -5,6 +5,7 @@ import { useApp } from "./app-context";
 import { Icon } from "./icon";
 import { Notice } from "./notice";
 import { Preferences } from "./preferences";
+import { TASTES } from "./sign-out";
 
 export function SignIn() {
   const t = strings.value;
@@ -63,7 +64,7 @@ export function SignIn() {
           </button>
           <p class="quiet">{remember ? t.keyRemembered : t.keyStays}</p>
           {kept && (
-            <button type="button" class="text-button" onClick={() => void chat.clear().then(() => session.leave())}>
+            <button type="button" class="text-button" onClick={() => void chat.clear(TASTES).then(() => session.leave())}>
               {t.startOver}
             </button>
           )}

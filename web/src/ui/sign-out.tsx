@@ -1,11 +1,10 @@
 import { strings } from "../i18n";
-import { device, tab } from "../storage";
 import { useApp } from "./app-context";
 import { download } from "./clipboard";
 import { Dialog } from "./dialog";
 
-/** What stays: tastes, which say nothing about anybody. */
-const TASTES = ["language", "theme"];
+/** What stays: it says nothing about anybody. */
+export const TASTES = ["language", "theme"];
 
 export function SignOutDialog({ close }: { close: () => void }) {
   const t = strings.value;
@@ -13,10 +12,8 @@ export function SignOutDialog({ close }: { close: () => void }) {
 
   async function leave(): Promise<void> {
     close();
-    await chat.clear();
+    await chat.clear(TASTES);
     session.leave();
-    device.clear(TASTES);
-    tab.clear();
     page.quiet();
     page.go("", true);
   }
