@@ -62,6 +62,9 @@ from headrace.telemetry.traces import Tracer
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 
+_LINES_SECONDS = 5.0
+"""What the lines of batches that are under way get at the end."""
+
 
 def serve(settings: ApiSettings) -> None:
     """``headrace api``."""
@@ -149,6 +152,8 @@ class ApiService:
             self._prompts,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._working: asyncio.Task[None] | None = None
+        """On batches."""
         self._draining = False
         self._tracer = Tracer(settings.otlp.rstrip("/"), self.name, settings.otlp_sample) if settings.otlp else None
         spans = Spans(self._tracer) if self._tracer is not None else None
@@ -169,9 +174,9 @@ class ApiService:
             self._aliases.run(),
             self._shelf.run(),
             self._budgets.run(),
-            self._runner.run(),
         )
-        self._tasks = [asyncio.create_task(job) for job in jobs]
+        self._working = asyncio.create_task(self._runner.run())
+        self._tasks = [self._working, *(asyncio.create_task(job) for job in jobs)]
 
     async def _start_ledger(self) -> None:
         await self._ledger.start()
@@ -193,8 +198,12 @@ class ApiService:
 
     async def drain(self) -> None:
         self._draining = True
+        self._runner.drain()
 
     async def close(self) -> None:
+        self._runner.drain()
+        if self._working is not None:
+            await asyncio.wait({self._working}, timeout=_LINES_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -239,7 +239,8 @@ async def test_batch_survives_the_process(
         while await completed(client, batch_id) < 10:
             await asyncio.sleep(0.05)
     database = str(api.service._store.database._engine.url)
-    runner = next(task for task in api.service._tasks if "Runner" in repr(task.get_coro()))
+    runner = api.service._working
+    assert runner is not None
     runner.cancel()
     await asyncio.gather(runner, return_exceptions=True)
     never.set()
@@ -250,6 +251,28 @@ async def test_batch_survives_the_process(
     assert len(await results(client, batch.output_file_id)) == 30
     assert all(answered.count(seed) == 1 for seed in range(10)), "what had a result was not sent again"
     assert other.service is not api.service
+
+
+async def test_drain_finishes_what_is_under_way_and_leaves_the_rest(
+    api: Api, client: openai.AsyncOpenAI, router: FakeRouter
+) -> None:
+    go = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await go.wait()
+        await answer()(call)
+
+    router.default = wait
+    batch_id = await start(client, lines(50))
+    await wait_for(lambda: len(router.requests) == 8, "as many requests as are sent at once")
+    await api.service.drain()
+    go.set()
+    assert api.service._working is not None
+    await asyncio.wait_for(api.service._working, 20)
+    found = await client.batches.retrieve(batch_id)
+    assert found.request_counts is not None
+    assert (found.status, found.request_counts.completed, len(router.requests)) == ("in_progress", 8, 8)
+    assert api.service._desk._batches.take("another") is not None, "its lease was given back"
 
 
 async def test_batch_whose_day_is_over_expires(api: Api, client: openai.AsyncOpenAI, router: FakeRouter) -> None:

@@ -63,14 +63,20 @@ class Runner:
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._expired = float("-inf")
+        self._draining = False
 
     def wake(self) -> None:
         """There may be something to do."""
         self._wake.set()
 
+    def drain(self) -> None:
+        """Finish the requests that are under way, leave the rest of the batch to others, and end ``run``."""
+        self._draining = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Work until cancelled; a batch that is under way then is left to whoever looks next."""
-        while self._width:
+        """Work until cancelled or drained; a batch that is under way then is left to whoever looks next."""
+        while self._width and not self._draining:
             try:
                 batch = await asyncio.to_thread(self._batches.take, self._name)
                 if batch is None:
@@ -88,7 +94,8 @@ class Runner:
         if time.monotonic() > self._expired + _EXPIRE_SECONDS:
             self._expired = time.monotonic()
             await asyncio.to_thread(self._files.expire)
-        self._wake.clear()
+        if not self._draining:
+            self._wake.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
 
@@ -139,22 +146,23 @@ class Runner:
             shift.stop.set()
             await asyncio.gather(sending, ending, keeper, return_exceptions=True)
         await shift.note()
-        if not shift.ended.is_set():
+        if not shift.ended.is_set() and not self._draining:
             await asyncio.to_thread(self._move, batch, "finalizing")
 
     async def _take_turns(self, batch: Batch, requests: Iterator[Request], done: set[int], shift: _Shift) -> None:
         """One of the hands: the next line, until there is none."""
-        while True:
+        while not self._draining:
             async with shift.reading:
                 request = await asyncio.to_thread(next, requests, None)
             if request is None:
                 return
             if request.line not in done:
                 result = await self._send(batch, request)
-                shift.results.append(result)  # the list may be another one by now
+                if result is not None:
+                    shift.results.append(result)  # the list may be another one by now
 
-    async def _send(self, batch: Batch, request: Request) -> Result:
-        """One request, again and again while there is no room for it."""
+    async def _send(self, batch: Batch, request: Request) -> Result | None:
+        """One request, again and again while there is no room for it; None: it is left to whoever comes next."""
         while True:
             headers = {_KEY: batch.key.encode()}
             call = Call("POST", batch.endpoint, b"", headers, request.body, "", time.monotonic())
@@ -165,6 +173,8 @@ class Runner:
                 return error_line(request, "answer_too_large", "The answer is too large for a batch.")
             if answer.status not in _AGAIN:
                 return result_line(request, answer)
+            if self._draining:
+                return None
             await asyncio.sleep(min(_MOST_WAIT, max(1.0, recording.retry_after)))
 
     def _on_behalf(self, answer: Answer) -> Callable[[Exchange, Record], Awaitable[None]]:
