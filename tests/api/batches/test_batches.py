@@ -305,6 +305,14 @@ async def test_revoked_key_ends_its_batches_requests(api: Api, client: openai.As
     assert not router.requests
 
 
+async def test_token_that_ends_before_a_batch_makes_none(
+    api: Api, client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.service._keys, "principal", lambda _: None)  # as for the caller of an OpenID provider
+    with pytest.raises(openai.PermissionDeniedError, match="with an API key"):
+        await start(client, lines(1))
+
+
 async def test_made_up_limits_and_paths_are_refused(api: Api) -> None:
     for path in ("/v1/batches?limit=0", "/v1/files?order=up", "/v1/batches?limit=x", f"/v1/files?{'a=1&' * 30}"):
         assert (await api.get(path)).status == 400

@@ -13,7 +13,7 @@ from headrace.api.access import Access, request_id
 from headrace.api.batches.form import Part, read_form
 from headrace.api.keys import Keyring
 from headrace.api.record import Record
-from headrace.errors import ApiError, InvalidRequest, NotFound, Overloaded, StoreError
+from headrace.errors import ApiError, Forbidden, InvalidRequest, NotFound, Overloaded, StoreError
 from headrace.openai.batches import (
     ENDPOINTS,
     BatchFields,
@@ -126,6 +126,8 @@ class Desk:
 
     async def create_batch(self, exchange: Exchange, record: Record) -> None:
         principal = await self._enter(exchange, record)
+        if self._keys.principal(principal.key_id) is None:
+            raise Forbidden("A batch goes on for hours, longer than a token is valid; make it with an API key.")
         check_content_type(exchange.request.headers.get(b"content-type", b"application/json"))
         choices = {"endpoint": ENDPOINTS, "completion_window": ("24h",)}
         fields = convert(decode(exchange.request.body), BatchFields, choices)
