@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me how water gets to the wheel of a mill."}]
 EXACT: Any = {"temperature": 0, "max_tokens": 8}
-ALIASES = {
+ALIASES: dict[str, Any] = {
     "miller": {
         "model": "not-there",
         "fallbacks": [CHAT_MODEL],
@@ -50,13 +50,12 @@ def sdk(platform: Stack) -> Iterator[OpenAI]:
 
 
 def test_alias_answers_with_its_prompt_its_bounds_and_its_fallback(sdk: OpenAI) -> None:
-    plain = sdk.chat.completions.create(model=CHAT_MODEL, messages=MESSAGES, **EXACT)
+    system: Any = {"role": "system", "content": ALIASES["miller"]["system"]}
+    spelt_out = sdk.chat.completions.create(model=CHAT_MODEL, messages=[system, *MESSAGES], **EXACT)
     answer = sdk.chat.completions.create(model="miller", messages=MESSAGES)
     assert answer.model == CHAT_MODEL
-    assert answer.usage is not None
-    assert plain.usage is not None
-    assert answer.usage.prompt_tokens > plain.usage.prompt_tokens
-    assert answer.usage.completion_tokens <= 8
+    assert answer.usage == spelt_out.usage
+    assert answer.choices[0].message == spelt_out.choices[0].message
     assert "miller" in [model.id for model in sdk.models.list()]
     with pytest.raises(BadRequestError, match="at most 8"):
         sdk.chat.completions.create(model="miller", messages=MESSAGES, max_tokens=9)
