@@ -186,6 +186,19 @@ def test_parted_worker_gets_nothing_more_and_finishes_what_it_has() -> None:
     assert people.order == ["first", "second"]
 
 
+def test_prompt_tokens_ahead_go_with_their_requests() -> None:
+    people, queue, [worker], _ = crowd(slots=8)
+    for tokens in (100, 200, 400):
+        people.come(str(tokens), cost=f"{tokens},10")
+    assert worker.prefill == 700
+    queue.answered(*people.running[0], stream=True)
+    assert worker.prefill == 600
+    queue.release(*people.running.pop(0), finished=True)
+    assert worker.prefill == 600  # not twice
+    queue.release(*people.running.pop(0), finished=False)  # it never answered
+    assert worker.prefill == 400
+
+
 def test_new_epoch_starts_cold() -> None:
     people, queue, [worker, other], _ = crowd(workers=2, slots=4)
     people.come("one", prefix="0" * 16)

@@ -53,6 +53,16 @@ def test_coefficients_never_become_negative_or_unbounded() -> None:
     assert all(abs(value) < 100 for row in model._spread for value in row)
 
 
+def test_what_makes_answers_faster_is_taken_for_chance() -> None:
+    rng = random.Random(9)
+    model = LeastSquares((0.1, 0.1), (1.0, 1.0))
+    for _ in range(500):
+        x = (1.0, rng.random())
+        model.learn(x, 1.0 - 0.5 * x[1])
+    assert 0.0 <= model.coefficients[1] < 0.2
+    assert model.expect((1.0, 0.5)) == pytest.approx(0.75, rel=0.25)
+
+
 def learn(scorer: Latency, worker: Worker, base: float, per_token: float, count: int = 100) -> None:
     rng = random.Random(4)
     for number in range(count):
