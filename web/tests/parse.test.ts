@@ -110,14 +110,9 @@ it("does the same work for each word of a long text", () => {
   const growing = new Growing();
   const paragraph = "Water runs down the race and turns the wheel, **all** day long.\n\n";
   let text = "";
-  const work: number[] = [];
   for (let count = 0; count < 2000; count++) {
     text += paragraph;
-    const begun = performance.now();
     growing.update(text);
-    work.push(performance.now() - begun);
+    expect(growing.open).toBeLessThanOrEqual(2 * paragraph.length);
   }
-  const middle = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0;
-  // Not a time but a ratio: reading everything anew would make it about 10.
-  expect(middle(work.slice(-200)) / middle(work.slice(100, 300))).toBeLessThan(6);
 });

@@ -65,6 +65,11 @@ export class Growing {
   #settled: Token[] = [];
   #from = 0;
 
+  /** Letters that the next word makes it read once more. */
+  get open(): number {
+    return this.#text.length - this.#from;
+  }
+
   update(text: string): Token[] {
     if (!this.#goesOn(text)) {
       this.#settled = [];
