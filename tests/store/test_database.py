@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,25 @@ def test_a_failed_write_leaves_nothing(database: Database) -> None:
         fail()
     with database.read() as session:
         assert session.execute(text("SELECT revision FROM key_state")).scalar_one() == 0
+
+
+def test_an_end_waits_for_what_is_under_way(database: Database) -> None:
+    begun, done = threading.Event(), []
+
+    def read() -> None:
+        with database.read() as session:
+            session.execute(text("SELECT 1"))  # a connection is taken with the first statement
+            begun.set()
+            time.sleep(0.2)
+            done.append(True)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    begun.wait()
+    database.close()
+    ended = list(done)
+    thread.join()
+    assert ended == [True]
 
 
 def test_a_missing_table_names_the_remedy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from headrace.errors import ConfigError, StoreError
 
@@ -39,6 +41,10 @@ class Database:
             self._engine = create_engine(parsed, **_options(self.embedded, timeout))
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise ConfigError(f"database: no driver for {parsed.drivername}: {error}") from None
+        pool = self._engine.pool
+        assert isinstance(pool, QueuePool)
+        self._pool = pool
+        self._timeout = timeout
         if self.embedded:
             _tune(self._engine)
 
@@ -67,6 +73,10 @@ class Database:
                 upgrade(connection)
 
     def close(self) -> None:
+        """Disconnect; threads that still use a connection get ``timeout`` seconds to finish, which they have anyway."""
+        deadline = time.monotonic() + self._timeout
+        while self._pool.checkedout() and time.monotonic() < deadline:
+            time.sleep(0.01)
         self._engine.dispose()
 
     @contextmanager
