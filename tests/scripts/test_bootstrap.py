@@ -39,6 +39,7 @@ class Checkout:
 
     def command(self, name: str, text: str) -> None:
         path = self.bin / name
+        path.unlink(missing_ok=True)  # it may be a link to the system's own program
         path.write_text(text)
         path.chmod(0o755)
 
@@ -79,7 +80,6 @@ def test_advice_fits_the_system(checkout: Checkout) -> None:
     checkout.command("apt-get", "#!/bin/sh\n")
     checkout.command("uname", "#!/bin/sh\necho Linux\n")
     assert "sudo apt-get install python3" in checkout.run().stderr
-    (checkout.bin / "uname").unlink()
     checkout.command("uname", "#!/bin/sh\necho Darwin\n")
     assert "brew install python@3.12" in checkout.run().stderr
 

@@ -142,6 +142,19 @@ def test_new_worker_begins_with_what_the_others_know() -> None:
     assert scorer.expected(mine, new) == pytest.approx(scorer.expected(mine, old))
 
 
+@pytest.mark.parametrize("first_byte", [0.0005, 0.005, 0.5])
+def test_streams_spread_where_first_bytes_do_not_slow_under_load(first_byte: float) -> None:
+    """The first worker that was tried must not get everything because nothing is known of the others."""
+    scheduler = profiles.build("latency", {}, random.Random(3))
+    workers = ready(4, slots=64)
+    for number in range(40):  # streams that go on: none ends
+        mine = ticket(1000.0 + number, cost="100,1000")
+        worker = scheduler.pick(mine, workers, 1000.0 + number)
+        worker.begin(mine)
+        scheduler.answered(worker, mine, first_byte, 0)
+    assert min(worker.in_flight for worker in workers) >= 8
+
+
 def test_whole_answers_teach_the_same_model() -> None:
     scorer = Latency(PrefixIndex())
     [worker] = ready(1)

@@ -10,8 +10,11 @@ output tokens. A model that is learned needs no table of GPUs, so vLLM beside Te
 ones, get what each can take. llm-d's predicted latency scorer does the same with a sidecar of gradient-boosted trees
 and, as published, for uniform pools.
 
-Cold start: a new worker, or a new epoch of one, begins with the mean of what the others of its pool have learned, and
-the first one with the prior below, by which more to compute, more before it and more beside it are each worse.
+Cold start: until a worker has shown itself, it is taken to be like those that have (the mean of their models), and
+the first ones to be like the prior below, by which more to compute, more before it and more beside it are each worse.
+Else the first worker that turned out better than the prior would get everything, and nobody would ever learn of the
+others. For the same reason a running request is never free: where first tokens do not slow down under load, only that
+tells two workers apart.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ _EAGER = 64
 _PAUSE = 0.02
 """Seconds. A pool that is not busy learns from every request."""
 _LEARNED = 16
-"""Observations after which a worker's model is worth handing on."""
+"""Observations after which a worker's model is believed, and worth handing on."""
+_CROWD = 0.0005
+"""Seconds that a running request costs at least."""
 
 
 class Latency(Scorer):
@@ -55,11 +60,11 @@ class Latency(Scorer):
         models = self._models
         expected = []
         for worker in candidates:
-            a, b, c, d, e, _ = models[worker].coefficients
+            a, b, c, d, e, _ = models.judge(worker)
             uncached = prompt * (1.0 - cached(matches, worker)) if matches else prompt
             before = (worker.prefill + worker.load.queued_tokens) / 1000
-            running = max(worker.in_flight, worker.told)
-            expected.append(_LEAST_SECONDS + a + b * uncached + c * before + d * running + e * worker.kv_usage)
+            crowd = (d + _CROWD) * max(worker.in_flight, worker.told)
+            expected.append(_LEAST_SECONDS + a + b * uncached + c * before + crowd + e * worker.kv_usage)
         best = min(expected)
         return [best / seconds for seconds in expected]
 
@@ -81,20 +86,43 @@ class Latency(Scorer):
     def answered(self, worker: Worker, ticket: Ticket, seconds: float, output: int) -> None:
         inputs, ticket.inputs = ticket.inputs, None
         if inputs is not None:
-            self._models[worker].learn((*inputs[:-1], output) if output else inputs, seconds)
+            self._models.learn(worker, (*inputs[:-1], output) if output else inputs, seconds)
 
     def forget(self, worker: Worker) -> None:
-        self._models.pop(worker, None)
+        self._models.drop(worker)
 
 
 class _Models(dict[Worker, LeastSquares]):
     """Each worker's model; one that is asked for begins with what the others have learned."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._common: Sequence[float] | None = None
+
     def __missing__(self, worker: Worker) -> LeastSquares:
-        learned = [model.coefficients for model in self.values() if model.count >= _LEARNED]
-        prior = [sum(column) / len(learned) for column in zip(*learned, strict=True)] if learned else _PRIOR
-        model = self[worker] = LeastSquares(prior, _DOUBT)
+        model = self[worker] = LeastSquares(self.common(), _DOUBT)
         return model
+
+    def judge(self, worker: Worker) -> Sequence[float]:
+        """The coefficients to place by: the worker's own once they are worth it."""
+        model = self[worker]
+        return model.coefficients if model.count >= _LEARNED else self.common()
+
+    def common(self) -> Sequence[float]:
+        """The mean of the models that have learned; the prior while there is none."""
+        if self._common is None:
+            learned = [model.coefficients for model in self.values() if model.count >= _LEARNED]
+            columns = zip(*learned, strict=True)
+            self._common = [sum(column) / len(learned) for column in columns] if learned else _PRIOR
+        return self._common
+
+    def learn(self, worker: Worker, inputs: Sequence[float], seconds: float) -> None:
+        self[worker].learn(inputs, seconds)
+        self._common = None
+
+    def drop(self, worker: Worker) -> None:
+        self.pop(worker, None)
+        self._common = None
 
 
 def _inputs(ticket: Ticket, worker: Worker) -> tuple[float, ...]:
