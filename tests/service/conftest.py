@@ -75,7 +75,15 @@ class Program:
 
     def metric(self, name: str) -> float:
         """Its value; 0 where there is none."""
-        found = re.search(rf"^{name} (\S+)$", self.get("/metrics", ops=True)[1], re.MULTILINE)
+        pages: list[str] = []
+
+        def told() -> bool:
+            status, page = self.get("/metrics", ops=True)
+            pages.append(page)
+            return status == 200
+
+        wait_for(told, "the metrics")
+        found = re.search(rf"^{name} (\S+)$", pages[-1], re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def tell(self, name: str) -> None:
