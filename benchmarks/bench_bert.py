@@ -31,10 +31,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from headrace.workers.bert import folder
+from headrace.workers.bert.backend import Batch
 from headrace.workers.bert.openvino import OpenVinoBackend
 from headrace.workers.bert.queue import padded
 
@@ -166,10 +166,10 @@ def _timed(work: Callable[[list[str]], None], argument: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def _bare(backend: OpenVinoBackend, batches: list[tuple[NDArray[np.int32], NDArray[np.int32]]]) -> Timing:
+def _bare(backend: OpenVinoBackend, batches: list[Batch]) -> Timing:
     began, cpu = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(backend.streams) as pool:
-        list(pool.map(lambda batch: backend.infer(*batch), batches))
+        list(pool.map(backend.infer, batches))
     return Timing(time.perf_counter() - began, time.process_time() - cpu)
 
 
@@ -207,7 +207,7 @@ def _cut(texts: list[str], size: int) -> list[list[str]]:
     return [texts[begin : begin + size] for begin in range(0, len(texts), size)]
 
 
-def _batches(rows: list[list[int]]) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+def _batches(rows: list[list[int]]) -> list[Batch]:
     """The rows by length, in batches of the budget."""
     batches: list[list[list[int]]] = [[]]
     for row in sorted(rows, key=len):
@@ -217,12 +217,12 @@ def _batches(rows: list[list[int]]) -> list[tuple[NDArray[np.int32], NDArray[np.
     return [_pad(batch) for batch in batches]
 
 
-def _pad(rows: list[list[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _pad(rows: list[list[int]]) -> Batch:
     lengths = np.array([len(row) for row in rows], np.int32)
     ids = np.zeros((len(rows), padded(int(lengths.max()))), np.int32)
     for place, row in enumerate(rows):
         ids[place, : len(row)] = row
-    return ids, lengths
+    return Batch(ids, lengths, lengths)
 
 
 @contextmanager

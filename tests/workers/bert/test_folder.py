@@ -102,9 +102,12 @@ def test_a_missing_file_is_named(tiny: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "llama"}, "bert-worker builds .* and not 'llama': export it"),
+        ({"model_type": "deberta-v2"}, "from safetensors, and not 'deberta-v2': export it with `optimum-cli"),
+        ({"architectures": ["LlamaForCausalLM"]}, "generates text: serve it with `headrace worker vllm`"),
         ({"position_embedding_type": "relative_key"}, "only 'absolute' is"),
         ({"hidden_act": "swish"}, "cannot be used"),
+        ({"embedding_size": 4}, "embedding_size 4 beside hidden_size 8 is not served; export the model to ONNX"),
+        ({"max_position_embeddings": None}, "cannot be used"),
         ({"num_attention_heads": 3}, "not a multiple of num_attention_heads 3"),
         ({"hidden_size": "wide"}, "cannot be used"),
     ],
@@ -114,6 +117,47 @@ def test_a_network_that_is_not_served_is_refused(tmp_path: Path, change: dict[st
     write_json(tmp_path / "config.json", {**CONFIG, **change})
     with pytest.raises(ModelError, match=words):
         folder.read(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"config.json: is missing; a Hugging Face model folder has one; pull"):
+        folder.read(tmp_path)
+
+
+def test_missing_weights_are_named(tiny: Path) -> None:
+    (tiny / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model.safetensors: is missing; bert-worker reads safetensors or model.onnx"):
+        folder.read(tiny)
+
+
+def test_pickled_weights_are_not_read(tiny: Path) -> None:
+    (tiny / "model.safetensors").rename(tiny / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pytorch_model.bin can run code when it is read, .*save_pretrained"):
+        folder.read(tiny)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "onnx/model.onnx", "openvino_model.xml"])
+def test_an_exported_network_serves_any_model_type(tiny: Path, name: str) -> None:
+    (tiny / name).parent.mkdir(exist_ok=True)
+    (tiny / "model.safetensors").rename(tiny / name)
+    write_json(tiny / "config.json", {**CONFIG, "model_type": "deberta-v2"})
+    found = folder.read(tiny)
+    assert (found.graph, found.encoder) == (tiny / name, None)
+
+
+def test_prompts_are_the_model_s_own(tiny: Path) -> None:
+    source = tiny / "config_sentence_transformers.json"
+    write_json(source, {"prompts": {"query": "q: ", "plain": None}, "default_prompt_name": "query"})
+    sentence = folder.read(tiny).sentence
+    assert [sentence.prompt(None), sentence.prompt("query"), sentence.prompt("plain")] == ["q: ", "q: ", ""]
+    with pytest.raises(KeyError):
+        sentence.prompt("other")
+    chain(tiny, {"pooling_mode": "mean", "include_prompt": False})
+    with pytest.raises(ModelError, match="leaves the prompt out"):
+        folder.read(tiny)
+    write_json(source, {"prompts": {}, "default_prompt_name": "query"})
+    with pytest.raises(ModelError, match="default_prompt_name 'query' is none of its prompts"):
+        folder.read(tiny)
 
 
 def test_broken_json_is_named(tiny: Path) -> None:

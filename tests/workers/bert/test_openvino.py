@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,10 +121,43 @@ def test_weights_that_do_not_fit_each_other_are_refused(tiny: Path) -> None:
     weights = random_weights()
     weights["encoder.layer.0.intermediate.dense.weight"] = np.zeros((16, 9), np.float32)
     write_tensors(tiny / "model.safetensors", weights)
-    with pytest.raises(
-        ModelError, match=r"intermediate.dense.weight is of shape \(16, 9\), config.json says \(16, 8\)"
-    ):
+    with pytest.raises(ModelError, match=r"intermediate.dense.weight is of shape \(16, 9\), config.json says"):
         OpenVinoBackend(folder.read(tiny), "f32")
+
+
+ENCODERS = SAMPLES.parent / "encoders"
+
+
+@pytest.mark.parametrize("kept", [0, 1000, 100_000])
+def test_an_onnx_file_that_is_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
+    path = Path(shutil.copytree(ENCODERS / "onnx-mean", tmp_path / "cut"))
+    (path / "model.onnx").write_bytes((ENCODERS / "onnx-mean" / "model.onnx").read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"cut/model.onnx: .*again"):
+        OpenVinoBackend(folder.read(path), "f32")
+
+
+def test_a_safetensors_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(ENCODERS / "bert-feelings", tmp_path / "cut"))
+    weights = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ModelError, match=r"model.safetensors: is cut short: .*pull the model again"):
+        OpenVinoBackend(folder.read(path), "f32")
+
+
+def test_an_export_of_another_task_is_refused(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(ENCODERS / "onnx-ranker", tmp_path / "other"))
+    config = json.loads((path / "config.json").read_text())
+    write_json(path / "config.json", {**config, "architectures": ["BertModel"]})
+    with pytest.raises(ModelError, match="gives logits and not last_hidden_state or token_embeddings; export it again"):
+        OpenVinoBackend(folder.read(path), "f32")
+
+
+def test_an_export_with_other_labels_is_refused(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(ENCODERS / "onnx-ranker", tmp_path / "other"))
+    config = json.loads((path / "config.json").read_text())
+    write_json(path / "config.json", {**config, "id2label": {"0": "a", "1": "b"}})
+    with pytest.raises(ModelError, match=r"gives 1 logits, config.json has 2 labels"):
+        OpenVinoBackend(folder.read(path), "f32")
 
 
 class OldCpu:
