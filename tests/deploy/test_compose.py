@@ -25,7 +25,7 @@ def test_images_are_ours_or_pinned() -> None:
             assert re.fullmatch(r"\$\{HEADRACE_REGISTRY:\?\}/([a-z-]+):\$\{HEADRACE_TAG:\?\}", service["image"])
             assert service["image"].split("/")[1].split(":")[0] in names
         else:
-            assert re.search(r":[0-9][0-9a-z.-]*$", service["image"]), service["image"]
+            assert re.search(r":v?[0-9][0-9a-z.-]*$", service["image"]), service["image"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -70,3 +70,21 @@ def test_every_variable_without_a_default_is_in_the_example() -> None:
 def test_only_the_entry_is_published() -> None:
     published = {name for name, service in SERVICES.items() if service.get("ports")}
     assert published <= {"llm-web", "llm-api", "grafana"}
+
+
+def test_prometheus_scrapes_the_ops_port_of_every_service() -> None:
+    scraped = yaml.safe_load((ROOT / "deploy" / "compose" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
+    ports = {"llm-web": 9180}
+    for name in OURS:
+        section = {"llm-api": "api", "router": "router"}.get(name, name.removesuffix("-worker"))
+        if section in SECTIONS and name != "database":
+            ports[name] = SECTIONS[section].model_fields["ops_port"].default
+    assert targets == {f"{name}:{port}" for name, port in ports.items()}
+    for name in ports:
+        assert set(SERVICES["prometheus"]["networks"]) & set(SERVICES[name]["networks"]), name
+
+
+def test_files_that_are_mounted_exist() -> None:
+    for path in re.findall(r'"(\./[^:"]+):', TEXT):
+        assert (ROOT / "deploy" / path).is_file(), path
