@@ -216,7 +216,10 @@ class BertWorkerSettings(WorkerSettings):
     section: ClassVar[str] = "bert"
     port: Port = Field(8010, description="Traffic port.")
     ops_port: Port = Field(9110, description="Ops port.")
-    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the CPU computes it.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a GPU where there is one and torch, else the CPU with OpenVINO."
+    )
+    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the device computes it.")
     max_waiting: PositiveInt = Field(4096, description="Inputs that may wait inside the worker; a call may have 2,048.")
     batch_tokens: PositiveInt = Field(1024, description="Tokens in one batch, padding included.")
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import openai
 import pytest
 
 from headrace.config import BertWorkerSettings, load
-from headrace.errors import ModelError, Overloaded
-from headrace.workers.bert.app import BertWorker, build
+from headrace.errors import ConfigError, ModelError, Overloaded
+from headrace.workers.bert import folder
+from headrace.workers.bert.app import BertWorker, build, load_backend
 from headrace.workers.contract import Load
 from tests.workers.bert.conftest import NAME, Start, until
 from tests.workers.bert.harness import Client, FakeBackend, Reply
@@ -299,3 +301,17 @@ async def test_a_missing_folder_ends_the_start_with_the_way_out(tmp_path: Path) 
     with pytest.raises(ModelError, match="headrace models pull demo"):
         await worker.start()
     await worker.close()
+
+
+def test_device_that_is_not_there_is_refused_with_what_to_do(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(BertWorkerSettings, flags={"model": minilm, "device": "cuda"}, env=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match="cuda needs torch: install the extra bert-cuda"):
+        load_backend(folder.read(minilm), settings)
+
+
+def test_without_openvino_the_cpu_is_refused_with_what_to_do(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(BertWorkerSettings, flags={"model": minilm, "device": "cpu"}, env=False)
+    monkeypatch.setitem(sys.modules, "headrace.workers.bert.openvino", None)
+    with pytest.raises(ConfigError, match="cpu needs OpenVINO: install the extra bert"):
+        load_backend(folder.read(minilm), settings)

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from headrace.config import BertWorkerSettings
-from headrace.errors import ApiError, Overloaded
+from headrace.errors import ApiError, ConfigError, Overloaded
 from headrace.service import run
 from headrace.wire.exchange import Exchange
 from headrace.workers.bert import folder
@@ -141,9 +142,28 @@ class BertWorker(Worker):
 
 def load_backend(model: ModelFolder, settings: BertWorkerSettings) -> Backend:
     """The backend that the settings choose; only its library is imported. Raises ModelError or ConfigError."""
-    from headrace.workers.bert.openvino import OpenVinoBackend  # noqa: PLC0415  a library of its own for each device
-
+    if settings.device == "cuda" or (settings.device == "auto" and model.encoder is not None and _has_gpu()):
+        try:
+            from headrace.workers.bert.cuda import CudaBackend, available  # noqa: PLC0415  a library for each device
+        except ModuleNotFoundError:
+            raise ConfigError("bert.device: cuda needs torch: install the extra bert-cuda, or use cpu") from None
+        if not available():
+            raise ConfigError("bert.device: torch finds no GPU; use cpu, or give this machine or container its GPU")
+        return CudaBackend(model, settings.precision)
+    try:
+        from headrace.workers.bert.openvino import OpenVinoBackend  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ConfigError("bert.device: cpu needs OpenVINO: install the extra bert") from None
     return OpenVinoBackend(model, settings.precision)
+
+
+def _has_gpu() -> bool:
+    """Without torch, which alone could use it, there is none; asking that takes no time."""
+    if find_spec("torch") is None:
+        return False
+    from headrace.workers.bert.cuda import available  # noqa: PLC0415
+
+    return available()
 
 
 def build(settings: BertWorkerSettings) -> BertWorker:
