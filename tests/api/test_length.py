@@ -123,6 +123,17 @@ async def test_engines_words_become_openais_code(
     assert (record["status"], record["reason"]) == (400, "context_length_exceeded")
 
 
+async def test_worker_that_names_the_input_at_fault_is_passed_on(
+    start_api: StartApi, start_router: StartRouter
+) -> None:
+    router = await start_router()
+    api = await start_api(router)
+    said = {"message": "input[1]: has 600 tokens", "param": "input[1]", "code": "context_length_exceeded"}
+    router.script = [answer(400, json.dumps({"error": said | {"type": "invalid_request_error"}}).encode())]
+    found = error(await api.post())
+    assert {key: found[key] for key in said} == said
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [(500, b"CUDA error: an illegal memory access"), (503, VLLM.encode()), (400, b"max_tokens must be at least 1")],

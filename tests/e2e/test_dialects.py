@@ -104,10 +104,10 @@ def test_beginning_of_the_answer_is_continued(claude: Anthropic, client: OpenAI)
 
 
 def test_messages_errors(claude: Anthropic) -> None:
-    with pytest.raises(anthropic.NotFoundError) as caught:
+    with pytest.raises(anthropic.BadRequestError) as caught:
         claude.messages.create(**{**ASK, "model": EMBEDDING_MODEL})
     assert caught.value.type == "invalid_request_error"
-    with pytest.raises(anthropic.NotFoundError, match="tokens"):
+    with pytest.raises(anthropic.BadRequestError, match="tokens"):
         claude.messages.create(**{**ASK, "messages": [{"role": "user", "content": "mill " * 20_000}]})
 
 

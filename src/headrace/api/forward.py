@@ -10,6 +10,7 @@ from msgspec import Struct
 from headrace.api.access import request_id
 from headrace.api.bill import Bill
 from headrace.api.fleet import Fleet, Router
+from headrace.api.length import CODE as TOO_LONG
 from headrace.api.length import worker_refusal
 from headrace.api.meter import StreamMeter
 from headrace.api.record import Record, milliseconds
@@ -150,7 +151,7 @@ class Forwarder:
             if shipment.spare and answer.status in _PASSED_OVER and code not in _OWN_FAULT:
                 shipment.refused = code
                 return
-            too_long = worker_refusal(answer.status, body)
+            too_long = None if code == TOO_LONG else worker_refusal(answer.status, body)
             if too_long is not None:
                 record.reason = too_long.code or code
                 headers = [*too_long.headers(), *_headers(head, shipment, record, exchange.dialect)]
