@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from helm_python import Chart
+
+from tests.deploy.helm import Renderer
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "charts" / "llm"
@@ -30,12 +32,15 @@ NAMES = ("default", *(path.stem for path in EXAMPLES))
 
 
 def render(given: Object) -> list[Object]:
-    """Every object of the chart. Raises HelmError where values or templates are wrong."""
-    chart = Chart.load(str(CHART))
-    chart.validate_schema(given)
-    files = chart.render(given, name="llm", namespace=NAMESPACE)
+    """Every object of the chart. Raises RenderError where values or templates are wrong."""
+    files = _renderer().render(given)
     texts = (text for name, text in files.items() if name.endswith(".yaml"))
     return [document for text in texts for document in yaml.safe_load_all(text) if document]
+
+
+@cache
+def _renderer() -> Renderer:
+    return Renderer(CHART, NAMESPACE)
 
 
 def find(objects: list[Object], kind: str, name: str) -> Object:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_python import HelmError
 
 from tests.deploy.charts import CHART, find, pods, render
+from tests.deploy.helm import RenderError
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 WORKER: dict[str, Any] = {"kind": "vllm", "model": "m"}
@@ -45,7 +45,7 @@ def test_typo_fails(path: tuple[str, ...]) -> None:
     if path in OPEN or named:
         render(put(path, "typo", "1"))
     else:
-        with pytest.raises(HelmError, match="typo"):
+        with pytest.raises(RenderError, match="typo"):
             render(put(path, "typo", "1"))
 
 
@@ -91,7 +91,7 @@ def test_global_stays_open() -> None:
     ids=str,
 )
 def test_wrong_value_is_refused_by_name(given: dict[str, Any], named: str) -> None:
-    with pytest.raises(HelmError, match=named):
+    with pytest.raises(RenderError, match=named):
         render(deepcopy(given))
 
 
