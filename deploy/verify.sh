@@ -149,7 +149,7 @@ check_rollout_under_load() {
 
 need kubectl
 need curl
-: "${HEADRACE_API_KEY:?verify: a key is needed in HEADRACE_API_KEY (kubectl exec deploy/llm-api -- headrace keys create)}"
+: "${HEADRACE_API_KEY:?verify: a key is needed in HEADRACE_API_KEY (kubectl exec deploy/llm-api -- headrace keys create verify --tenant default)}"
 trap clean EXIT
 url=$(entry)
 model=${HEADRACE_MODEL:-$(ask /v1/models | grep -o '"id":"[^"]*"' | head -n 1 | cut -d'"' -f4)}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
+from scripts.images import catalogue
 
 from headrace import config
-from tests.deploy.charts import NAMES, NAMESPACE, Object, find, pods, render, values
+from headrace.cli import app
+from tests.deploy.charts import NAMES, NAMESPACE, ROOT, Object, find, pods, render, values
 from tests.deploy.resources import VERSIONS, validate
 
 SECTIONS = {section.section: section for section in config.SECTIONS}
@@ -119,3 +124,45 @@ def test_router_is_told_of_every_pool() -> None:
         "bge-reranker-v2-m3",
     }
     assert settings["router"]["replicas"] == 3
+
+
+def test_commands_are_taken_by_the_command_line() -> None:
+    """Each container's command and arguments are parsed by the code that gets them in the pod."""
+    given = values("several-nodes") | {"modelStore": {"placement": {"enabled": True, "models": ["demo", "team/model"]}}}
+    seen = set()
+    for pod in [*pods(render(given)), *pods(render(values("cpu-demo")))]:
+        for container in pod.containers:
+            line = container.get("command") or entry_point(container["image"])
+            if line and line[0].endswith("/headrace"):
+                seen.add(parse([*line[1:], *container.get("args", [])]))
+    assert seen == {
+        "db upgrade",
+        "api",
+        "router",
+        "models pull",
+        "models verify",
+        *(f"worker {kind}" for kind in ("bert", "cpu", "vllm", "trt")),
+    }
+
+
+def entry_point(image: str) -> list[str]:
+    """Of one of our images, from its Dockerfile."""
+    name = image.rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
+    for row in catalogue():
+        if row.name == name:
+            text = (ROOT / "deploy" / "images" / row.dockerfile).read_text()
+            (found,) = re.findall(rf"AS {name}\n(?:(?!^FROM ).*\n)*?ENTRYPOINT (\[.*\])$", text, re.MULTILINE)
+            line: list[str] = json.loads(found)
+            return line
+    return []
+
+
+def parse(arguments: list[str]) -> str:
+    """The command's name; it is not run. Fails for an option or argument that it does not know."""
+    command: Any = typer.main.get_command(app)
+    path = []
+    while hasattr(command, "commands") and arguments and arguments[0] in command.commands:
+        path.append(arguments[0])
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.make_context(" ".join(path), list(arguments))
+    return " ".join(path)
