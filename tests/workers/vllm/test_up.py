@@ -45,4 +45,4 @@ def test_one_file_runs_engines_of_several_kinds(tmp_path: Path, monkeypatch: pyt
         assert stack.child("vllm-worker").state == "ready"
     finally:
         stack.end()
-    stack.check_logs()
+    stack.check_logs(foreign=("vllm-worker.log",))
