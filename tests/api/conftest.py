@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from headrace.api.app import ApiService
 from headrace.config import ApiSettings, load
 from headrace.store.keys import ADMIN, INFERENCE, KeyStore
 from headrace.store.schema import KeyRow, StateRow, TenantRow
+from headrace.telemetry.logs import LineWriter
 from tests.fakes import FakeRouter
 from tests.running import Running
 from tests.wire.peer import PATIENCE, Peer, Reply, wait_for
@@ -36,12 +37,11 @@ def pytest_asyncio_loop_factories(
 class Api(Running[ApiService]):
     """An ``ApiService`` that serves, and its clients."""
 
-    def __init__(self, service: ApiService, keys: Mapping[str, str], capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, service: ApiService, keys: Mapping[str, str], log: Path) -> None:
         super().__init__(service)
         self.keys = keys
         """Their texts, by what they are: user, admin, limited (to the model m), expired, revoked."""
-        self._capture = capture
-        self._output = ""
+        self.log = log
 
     async def send(
         self, body: object = None, *, path: str = CHAT, method: str = "POST", key: str = "user", **headers: str
@@ -75,13 +75,13 @@ class Api(Running[ApiService]):
         """The first ``count`` lines of the access log."""
         deadline = time.monotonic() + PATIENCE
         while len(lines := self._lines()) < count:
-            assert time.monotonic() < deadline, self._output
+            assert time.monotonic() < deadline, lines
             await asyncio.sleep(0.02)
         return lines[:count]
 
     def _lines(self) -> list[dict[str, Any]]:
-        self._output += self._capture.readouterr().out
-        return [json.loads(line) for line in self._output.splitlines() if line.startswith('{"id"')]
+        whole, _, _ = self.log.read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def metric(self, name: str, *labels: str) -> float:
         """A counter's or gauge's value, or how many observations a histogram has; 0 where there is no such child."""
@@ -167,11 +167,11 @@ async def start_api(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     installation: tuple[Path, dict[str, str]],
-    capfd: pytest.CaptureFixture[str],
 ) -> AsyncIterator[StartApi]:
     """Start llm-api in front of routers, given as fakes or as addresses."""
     home, keys = installation
     running: list[Api] = []
+    files = ExitStack()
 
     async def start(*routers: FakeRouter | str, **settings: Any) -> Api:
         where = tmp_path / f"home{len(running)}"
@@ -180,12 +180,15 @@ async def start_api(
         if "database" in settings:
             copy_keys(where, settings["database"])
         urls = [router if isinstance(router, str) else router.url for router in routers]
-        service = ApiService(load(ApiSettings, flags={"router": urls, **settings}, env=False))
-        api = Api(service, keys, capfd)
+        log = tmp_path / f"access{len(running)}.jsonl"
+        writer = LineWriter(files.enter_context(log.open("wb")).fileno())
+        service = ApiService(load(ApiSettings, flags={"router": urls, **settings}, env=False), writer)
+        api = Api(service, keys, log)
         await api.start()
         running.append(api)
         return api
 
     yield start
-    for api in running:
-        await api.close()
+    with files:  # closed last: the services write to them until then
+        for api in running:
+            await api.close()

@@ -102,16 +102,16 @@ def _open_prompts(settings: ApiSettings) -> PromptLog | None:
 
 
 class ApiService:
-    """The public API. A ``Service``."""
+    """The public API. A ``Service``. ``writer`` takes the access log, by default to standard output."""
 
     name = "llm-api"
 
-    def __init__(self, settings: ApiSettings) -> None:
+    def __init__(self, settings: ApiSettings, writer: LineWriter | None = None) -> None:
         self.registry = Registry()
         uploads = frozenset({FILES.encode()})
         self.limits = ServerLimits(body=settings.max_body, upload=settings.max_upload, upload_paths=uploads)
         secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
-        self._writer = LineWriter()
+        self._writer = writer or LineWriter()
         self._metrics = ApiMetrics(self.registry)
         self.registry.on_collect(self._collect)
         self._store = _open_store(settings)
