@@ -33,6 +33,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seconds = PositiveFloat
+HostPort = Annotated[str, Field(pattern=r"^[^\s/]+:\d+$")]
 
 
 def home() -> Path:
@@ -306,6 +307,12 @@ class UpSettings(Settings):
         [], description="Workers to run, each with model, engine, name, count, gpus, settings; empty: the demo's."
     )
     drain_timeout: Seconds = Field(30.0, description="Seconds that each service gets to finish what runs.")
+    monitoring: bool = Field(False, description="Whether to run Prometheus, which must be installed, beside it.")
+    prometheus_port: Port = Field(0, description="Port of Prometheus; 0 takes 9090, or a free one if that is taken.")
+    scrape_interval: Seconds = Field(5.0, description="Seconds between two scrapes by that Prometheus.")
+    exporters: dict[str, HostPort] = Field(
+        {}, description="Further exporters that it scrapes, host:port by job; node-exporter on port 9100 is found."
+    )
 
 
 SECTIONS: tuple[type[Settings], ...] = (

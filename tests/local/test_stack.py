@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 from headrace import models
 from headrace.config import UpSettings, UpWorker, load
 from headrace.errors import ConfigError
-from headrace.local import caddy
+from headrace.local import caddy, prometheus
 from headrace.local.child import Program
 from headrace.local.ports import Ports
 from headrace.local.stack import Stack, StackBuilder
@@ -67,7 +68,7 @@ def flag(program: Program, name: str) -> str:
 
 def test_the_tiers_go_from_the_client_to_the_engines(build: Build, site: Path) -> None:
     names = [[program.name for program in tier] for tier in build().tiers]
-    assert names == [["llm-web"], ["llm-api"], ["router"], ["cpu-worker", "bert-worker"]]
+    assert names == [["llm-web"], ["llm-api"], ["router"], ["cpu-worker", "bert-worker"], []]
 
 
 def test_each_service_knows_the_next(build: Build, home: Path, site: Path) -> None:
@@ -155,6 +156,33 @@ def test_without_caddy_there_is_no_web(build: Build, site: Path, monkeypatch: py
 def test_the_page_can_be_left_out(build: Build, site: Path) -> None:
     stack = build(web=False)
     assert (stack.tiers[0], stack.web, stack.without_web) == ((), "", "")
+
+
+@pytest.fixture
+def prometheus_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus, "binary", lambda: "/usr/bin/prometheus")
+
+
+def test_prometheus_is_left_out_unless_it_is_wanted(build: Build) -> None:
+    assert "prometheus" not in programs(build())
+
+
+@pytest.mark.usefixtures("prometheus_there")
+def test_prometheus_goes_last_and_scrapes_every_service(build: Build, home: Path, site: Path) -> None:
+    stack = build(monitoring=True, exporters={"node-exporter": "127.0.0.1:9999"})
+    assert [program.name for program in stack.tiers[-1]] == ["prometheus"]
+    found = programs(stack)
+    jobs = yaml.safe_load((home / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    scraped = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs}
+    expected = {name: [f"127.0.0.1:{found[name].ops_port}"] for name in found if name != "prometheus"}
+    assert scraped == expected | {"node-exporter": ["127.0.0.1:9999"]}
+    assert stack.monitoring == f"http://127.0.0.1:{found['prometheus'].ops_port}"
+
+
+@pytest.mark.usefixtures("prometheus_there")
+def test_the_port_of_prometheus_is_a_promise_where_it_is_named(build: Build) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(ConfigError, match="--prometheus-port"):
+        build(monitoring=True, prometheus_port=server.getsockname()[1])
 
 
 def test_memory_grows_with_the_models(build: Build, home: Path) -> None:

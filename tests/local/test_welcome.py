@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,12 @@ def test_all_addresses_are_told() -> None:
         "in HEADRACE_KEY:",
     ):
         assert words in text
+
+
+def test_prometheus_is_told_where_it_runs() -> None:
+    stack = replace(STACK, monitoring="http://127.0.0.1:9090")
+    assert "Prometheus http://127.0.0.1:9090\n" in welcome.ready(stack, EARLIER, "", 1.0, Path("logs"))
+    assert "Prometheus" not in welcome.ready(STACK, EARLIER, "", 1.0, Path("logs"))
 
 
 def test_what_does_not_run_is_not_told() -> None:

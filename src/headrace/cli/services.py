@@ -21,6 +21,13 @@ def up(
     web: Annotated[bool | None, typer.Option("--web/--no-web", help="Serve the page.", show_default=False)] = None,
     models: options.Models = None,
     model: options.UpModel = None,
+    monitoring: Annotated[
+        bool | None,
+        typer.Option("--monitoring/--no-monitoring", help="Run Prometheus beside it.", show_default=False),
+    ] = None,
+    prometheus_port: Annotated[
+        int | None, typer.Option("--prometheus-port", help="Port of Prometheus.", show_default=False)
+    ] = None,
     config: options.Config = None,
 ) -> None:
     """Run the whole platform on this machine: llm-api, router, workers and the page."""
@@ -28,6 +35,7 @@ def up(
 
     workers = [{"model": name} for name in model or []] or None
     flags = {"port": port, "web_port": web_port, "host": host, "web": web, "models": models, "workers": workers}
+    flags |= {"monitoring": monitoring, "prometheus_port": prometheus_port}
     raise typer.Exit(run(settings.load(settings.UpSettings, file=config, flags=flags), config))
 
 

@@ -40,6 +40,8 @@ class Program:
     ops_port: int
     url: str = ""
     """Address of its traffic port."""
+    ready_path: str = "/readyz"
+    """What its ops port answers with 200 once it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class Child:
 
     async def _watch(self) -> None:
         while True:
-            reason = await unready(self._ops)
+            reason = await unready(self._ops, self.program.ready_path)
             if not self._stopping.is_set():
                 self._judge(reason)
             self.log.trim()

@@ -9,10 +9,10 @@ _LIMIT = 4096
 _REASON = 200
 
 
-async def unready(ops: Origin) -> str | None:
-    """None if ``GET /readyz`` answers 200, else the reason why the service is not ready, in one line."""
+async def unready(ops: Origin, path: str = "/readyz") -> str | None:
+    """None if ``GET path`` answers 200, else the reason why the service is not ready, in one line."""
     try:
-        answer = await fetch(ops, "GET", "/readyz", timeout=2.0, limit=_LIMIT)
+        answer = await fetch(ops, "GET", path, timeout=2.0, limit=_LIMIT)
     except ConnectError:
         return "not listening"
     except WireError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.config import UpSettings
-from headrace.local import caddy
+from headrace.local import caddy, prometheus
 from headrace.local.child import Program
 from headrace.local.ports import Ports
 from headrace.local.workers import Worker
@@ -23,7 +23,7 @@ _SERVICES_MIB = 250
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Everything that is to run. ``tiers`` go down in this order: web, api, router, workers."""
+    """Everything that is to run. ``tiers`` go down in this order: web, api, router, workers, Prometheus."""
 
     tiers: tuple[tuple[Program, ...], ...]
     api: str
@@ -38,6 +38,8 @@ class Stack:
     """About what all of it takes."""
     sign_in_port: int = 0
     """Where one-time links are to be taken; 0 without llm-web."""
+    monitoring: str = ""
+    """Address of Prometheus; empty where it is not wanted."""
 
 
 class StackBuilder:
@@ -55,7 +57,10 @@ class StackBuilder:
         self._ports = ports
 
     def build(self, workers: Sequence[Worker]) -> Stack:
-        """Raises ConfigError for a public port that is taken."""
+        """Raises ConfigError for a public port that is taken, and for a Prometheus that is not there.
+
+        Writes the file that Prometheus reads.
+        """
         port = self._ports.public(self._settings.host, self._settings.port, service="llm-api", setting="port")
         sign_in_port = self._ports.internal(0)
         web, without_web = self._web(port, sign_in_port)
@@ -63,14 +68,17 @@ class StackBuilder:
         router = self._router(workers, inference)
         api = self._api(port, router)
         needs = (worker.engine.fixed_mib + worker.engine.weights * worker.model.size / _MIB for worker in workers)
+        front = () if web is None else (web,)
+        watch = self._prometheus((*front, api, router), zip(workers, inference, strict=True))
         return Stack(
-            tiers=(() if web is None else (web,), (api,), (router,), inference),
+            tiers=(front, (api,), (router,), inference, watch),
             api=api.url,
             web="" if web is None else web.url,
             chat_model=next((worker.name for worker in workers if worker.engine.chats), ""),
             without_web=without_web,
             sign_in_port=0 if web is None else sign_in_port,
-            memory_mib=_SERVICES_MIB + int(sum(needs)),
+            memory_mib=_SERVICES_MIB + int(sum(needs)) + len(watch) * prometheus.MEMORY_MIB,
+            monitoring=watch[0].url if watch else "",
         )
 
     def _web(self, api_port: int, sign_in_port: int) -> tuple[Program | None, str]:
@@ -119,6 +127,35 @@ class StackBuilder:
             program = self._service(name, kind, command, _LOOPBACK, port, worker.engine.ops_port)
             programs.append(replace(program, environment={**program.environment, **worker.variables}))
         return tuple(programs)
+
+    def _prometheus(
+        self, services: Sequence[Program], workers: Iterable[tuple[Worker, Program]]
+    ) -> tuple[Program, ...]:
+        settings = self._settings
+        if not settings.monitoring:
+            return ()
+        program = prometheus.binary()
+        targets = [prometheus.Target(service.name, service.name, service.ops_port) for service in services]
+        targets += [
+            prometheus.Target(f"{worker.engine.kind}-worker", child.name, child.ops_port, worker.name)
+            for worker, child in workers
+        ]
+        exporters = dict(settings.exporters)
+        if "node-exporter" not in exporters and (found := prometheus.node_exporter()):
+            exporters["node-exporter"] = found
+        folder = self._home / "prometheus"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "prometheus.yml"
+        file.write_text(prometheus.configuration(targets, exporters=exporters, interval=settings.scrape_interval))
+        if settings.prometheus_port:
+            port = self._ports.public(
+                _LOOPBACK, settings.prometheus_port, service="Prometheus", setting="prometheus_port"
+            )
+        else:
+            port = self._ports.internal(9090)
+        line = prometheus.command(program, file=file, data=folder / "data", port=port)
+        environment = self._environ | prometheus.environment()
+        return (Program("prometheus", line, environment, port, f"http://{_LOOPBACK}:{port}", "/-/ready"),)
 
     def _service(
         self, name: str, section: str, arguments: Sequence[str], host: str, port: int, default_ops_port: int

@@ -28,8 +28,10 @@ def ready(stack: Stack, key: FirstKey, link: str, seconds: float, logs: Path) ->
     rows = [("Page", stack.web)] if stack.web else []
     rows += [("", f"{link}  (signed in; once, within {LASTS / 60:.0f} minutes)")] if link else []
     rows += [("API", f"{stack.api}/v1"), ("Logs", str(logs))]
+    rows += [("Prometheus", stack.monitoring)] if stack.monitoring else []
+    width = max(len(name) for name, _ in rows)
     lines = [f"Headrace is ready ({seconds:.1f} s)."]
-    lines += [f"  {name:<5} {value}" for name, value in rows]
+    lines += [f"  {name:<{width}} {value}" for name, value in rows]
     if stack.chat_model:
         lines += [_try_it(key), f"  {curl(stack, key)}"]
     return "\n".join([*lines, "Ctrl-C stops it."])
