@@ -80,7 +80,9 @@ class Worker:
         """Seconds of all batches so far, and how many there were."""
         _, text = _request(self.ops_port, "GET", "/metrics")
         values = dict(line.rsplit(b" ", 1) for line in text.splitlines() if not line.startswith(b"#"))
-        return float(values[b"bert_worker_batch_seconds_sum"]), float(values[b"bert_worker_batch_seconds_count"])
+        return float(values[b"bert_worker_batch_duration_seconds_sum"]), float(
+            values[b"bert_worker_batch_duration_seconds_count"]
+        )
 
 
 def main() -> None:

@@ -199,6 +199,11 @@ class WorkerSettings(ServiceSettings):
     stall_timeout: Seconds = Field(30.0, description="Seconds without progress after which it is not ready.")
     wedge_timeout: Seconds = Field(120.0, description="Seconds without progress after which its engine is killed.")
 
+    @property
+    def served_name(self) -> str:
+        """What requests call the model."""
+        return self.name or self.model.resolve().name
+
 
 class CpuWorkerSettings(WorkerSettings):
     """cpu-worker: OpenVINO GenAI."""

@@ -86,7 +86,7 @@ class Api(Running[ApiService]):
     def metric(self, name: str, *labels: str) -> float:
         """A counter's or gauge's value, or how many observations a histogram has; 0 where there is no such child."""
         family = next(family for family in self.service.registry.snapshot() if family.name == name)
-        values = dict(family.children).get(labels, [0.0])
+        values = next((child.values for child in family.children if child.labels == labels), [0.0])
         return sum(values[:-1]) if family.kind == "histogram" else values[0]
 
 

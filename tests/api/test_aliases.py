@@ -127,7 +127,7 @@ async def test_another_model_answers_where_one_fails(
     assert (record["model"], record["prompt_tokens"]) == ("n", 11)
     assert "reason" not in record
     family = next(one for one in api.service.registry.snapshot() if one.name == "llm_api_fallbacks_total")
-    assert [labels[:2] for labels, _ in family.children] == [("a", "m")]
+    assert [child.labels[:2] for child in family.children] == [("a", "m")]
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "its_code"), (429, "its_code"), (500, "request_crashes_worker")])

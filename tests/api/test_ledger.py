@@ -144,8 +144,9 @@ async def test_usage_waits_while_the_database_is_away(
     assert not await api.service._ledger.flush()
     assert api.metric("llm_api_ledger_spool_bytes") > 300
     assert api.metric("llm_api_ledger_lag_seconds") > 0
+    assert api.metric("llm_api_store_up") == 0
     gate.open()
-    await wait_for(lambda: not api.service._ledger.failing, "the database")
+    await wait_for(lambda: api.metric("llm_api_store_up") == 1, "the database")
     assert len(await booked(api)) == 4
     assert api.metric("llm_api_ledger_spool_bytes") == 0
 

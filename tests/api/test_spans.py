@@ -46,6 +46,12 @@ def attributes(span: Span) -> dict[str, object]:
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "") for pair in span.attributes}
 
 
+def exemplars(api: Api) -> set[str]:
+    """Traces that the histograms name."""
+    children = [child for family in api.service.registry.snapshot() for child in family.children]
+    return {exemplar.trace for child in children for exemplar in child.exemplars.values()}
+
+
 async def test_span_joins_the_callers_trace(
     start_api: StartApi, start_router: StartRouter, collector: Collector
 ) -> None:
@@ -94,6 +100,7 @@ async def test_sampling_is_the_callers_or_ours(
     await api.service.close()
     assert bool(collector.spans()) == sent
     assert router.requests[0].header("traceparent").endswith("-01" if sent else "-00")
+    assert exemplars(api) == ({span.trace_id.hex() for span in collector.spans()} if sent else set())
     _forget(api)
 
 

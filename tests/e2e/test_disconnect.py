@@ -61,4 +61,4 @@ def test_a_client_that_leaves_many_inputs_behind(stack: Stack) -> None:
     with stack.call(EMBEDDINGS, body):
         stack.wait_queued(BERT)  # before that its inputs may still be tokenized: then there is nothing to drop
     stack.wait_idle()
-    assert stack.samples(BERT).total("bert_worker_dropped_rows_total") > 0
+    assert stack.samples(BERT).total("bert_worker_rows_dropped_total") > 0

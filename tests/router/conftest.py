@@ -60,7 +60,7 @@ class Router(Running[RouterService]):
 def metric(registry: Registry, name: str, *labels: str) -> float:
     """As ``Router.metric``."""
     family = next(family for family in registry.snapshot() if family.name == name)
-    values = dict(family.children).get(labels, [0.0])
+    values = next((child.values for child in family.children if child.labels == labels), [0.0])
     return sum(values[:-1]) if family.kind == "histogram" else values[0]
 
 

@@ -258,7 +258,7 @@ async def test_random_clients_and_workers_leave_nothing_in_flight(
 def count_requests(router: Router) -> dict[str, float]:
     """Requests by outcome."""
     family = next(one for one in router.service.registry.snapshot() if one.name == "llm_router_requests_total")
-    return {labels[1]: values[0] for labels, values in family.children}
+    return {child.labels[1]: child.values[0] for child in family.children}
 
 
 async def test_slow_reader_stops_the_worker_and_loses_nothing(

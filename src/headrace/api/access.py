@@ -83,7 +83,7 @@ class Access:
     def _close(self, exchange: Exchange, record: Record, context: Context | None) -> None:
         record.status = record.status or exchange.status or 500
         record.total_ms = milliseconds(time.monotonic() - exchange.request.received)
-        self._metrics.finished(record)
+        self._metrics.finished(record, context.trace if context is not None and context.sampled else "")
         self._log.write(record)
         if self._spans is not None and context is not None:
             self._spans.end(context, record)

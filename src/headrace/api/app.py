@@ -246,14 +246,16 @@ class ApiService:
         return routes
 
     def _collect(self) -> None:
-        self._metrics.aliases_stale.set(self._aliases.stale)
-        self._metrics.limits_fallback.set(self._limiter.fallback)
-        self._metrics.log_dropped.value = self._writer.dropped
-        self._metrics.prompts_dropped.value = self._prompts.dropped if self._prompts is not None else 0
-        self._metrics.spans_dropped.value = self._tracer.dropped if self._tracer is not None else 0
-        self._metrics.ledger_records.value = self._ledger.booked
-        self._metrics.ledger_dropped.value = self._ledger.spool.dropped
-        self._metrics.ledger_refused.value = self._ledger.refused
-        self._metrics.ledger_unsynced.value = self._ledger.unsynced
-        self._metrics.spool_bytes.set(self._ledger.spool.size)
-        self._metrics.ledger_lag.set(self._ledger.lag)
+        state, ledger = self._metrics.state, self._metrics.ledger
+        state.store_up.set(not self._keys.failing and not self._ledger.failing)
+        state.aliases_stale.set(self._aliases.stale)
+        state.limits_fallback.set(self._limiter.fallback)
+        state.log_dropped.value = self._writer.dropped
+        state.prompts_dropped.value = self._prompts.dropped if self._prompts is not None else 0
+        state.spans_dropped.value = self._tracer.dropped if self._tracer is not None else 0
+        ledger.records.value = self._ledger.booked
+        ledger.dropped.value = self._ledger.spool.dropped
+        ledger.refused.value = self._ledger.refused
+        ledger.unsynced.value = self._ledger.unsynced
+        ledger.spool_bytes.set(self._ledger.spool.size)
+        ledger.lag.set(self._ledger.lag)

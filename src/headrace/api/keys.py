@@ -88,6 +88,11 @@ class Keyring:
         """Why no key can be verified; None where they can."""
         return None if self._is_believable() else f"the keys are not known: {self._failure}"
 
+    @property
+    def failing(self) -> bool:
+        """Whether the database did not answer the last time that it was asked."""
+        return self._failure is not None
+
     async def refresh(self) -> None:
         """See every change that was committed before this call; where the database fails, the snapshot stays."""
         number = self._number + 1

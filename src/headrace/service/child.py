@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.errors import WireError
-from headrace.telemetry.metrics import FamilySnapshot, lasting, merge
+from headrace.telemetry.snapshot import FamilySnapshot, lasting, merge
 from headrace.wire.client import Origin, fetch
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.errors import Forbidden, NotFound
 from headrace.service.secret import HopSecret, is_local
-from headrace.telemetry.metrics import CONTENT_TYPE
+from headrace.telemetry.exposition import Page
 from headrace.wire import contract
 from headrace.wire.exchange import Exchange
 from headrace.wire.routes import Routes
@@ -23,8 +23,8 @@ class OpsView(Protocol):
 
     async def unready(self) -> str | None: ...
 
-    async def metrics(self) -> bytes:
-        """Prometheus text."""
+    async def metrics(self, accept: str) -> Page:
+        """``accept``: the scraper's header."""
 
     async def load(self) -> bytes | None: ...
 
@@ -43,7 +43,8 @@ def ops_routes(view: OpsView, secret: HopSecret, drain: Callable[[], None]) -> R
         exchange.respond(503 if reason else 200, _TEXT, f"{reason or 'ok'}\n".encode())
 
     async def metrics(exchange: Exchange) -> None:
-        exchange.respond(200, [(b"content-type", CONTENT_TYPE.encode())], await view.metrics())
+        page = await view.metrics(exchange.request.headers.get(b"accept", b"").decode("latin-1"))
+        exchange.respond(200, [(b"content-type", page.content_type.encode())], page.body)
 
     async def load(exchange: Exchange) -> None:
         document = await view.load()

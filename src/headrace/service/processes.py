@@ -27,7 +27,8 @@ from headrace.service.child import Child
 from headrace.service.ops import ops_routes
 from headrace.service.secret import HopSecret
 from headrace.service.sockets import listen
-from headrace.telemetry.metrics import merge, render
+from headrace.telemetry.exposition import Page, render
+from headrace.telemetry.snapshot import merge
 from headrace.wire.server import Server
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,8 @@ class Fleet:
         reasons = await asyncio.gather(*(child.unready() for child in self._children))
         return next((reason for reason in reasons if reason is not None), None)
 
-    async def metrics(self) -> bytes:
-        return render(merge(await asyncio.gather(*(child.metrics() for child in self._children))))
+    async def metrics(self, accept: str) -> Page:
+        return render(merge(await asyncio.gather(*(child.metrics() for child in self._children))), accept)
 
     async def load(self) -> bytes | None:
         return None

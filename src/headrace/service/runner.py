@@ -17,7 +17,7 @@ import uvloop
 from headrace.service.ops import ops_routes
 from headrace.service.secret import HopSecret
 from headrace.service.service import Service
-from headrace.telemetry.metrics import render
+from headrace.telemetry.exposition import Page, render
 from headrace.wire.server import Server
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class ServiceView:
     async def unready(self) -> str | None:
         return self.reason or self._service.unready()
 
-    async def metrics(self) -> bytes:
-        return render(self._service.registry.snapshot())
+    async def metrics(self, accept: str) -> Page:
+        return render(self._service.registry.snapshot(), accept)
 
     async def load(self) -> bytes | None:
         return self._service.load()

@@ -1,22 +1,17 @@
 """Counters, gauges and histograms that cost a hot path almost nothing.
 
 prometheus-client's own instruments take a lock and walk their buckets for every observation; these are plain numbers
-of one event loop. They are rendered by prometheus-client, and the snapshots of several processes can be merged.
+of one event loop. ``exposition`` renders snapshots of them with prometheus-client; ``snapshot`` merges several.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import add
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from headrace.telemetry.snapshot import ChildSnapshot, Exemplar, FamilySnapshot, Kind, Merge
 
 TTFT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds to the first token."""
@@ -27,14 +22,9 @@ WAIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds of a whole request."""
 
-MAX_CHILDREN = 2_000
+MAX_CHILDREN = 10_000
 """Label sets of one family; later ones share a child whose labels are all ``other``, so that memory is bounded."""
-
-Kind = Literal["counter", "gauge", "histogram"]
-Merge = Literal["sum", "max", "min"]
-
-
-_COMBINE: dict[Merge, Callable[[float, float], float]] = {"sum": add, "max": max, "min": min}
+OTHER = "other"
 
 
 class Counter:
@@ -70,16 +60,37 @@ class Gauge:
 class Histogram:
     """Counts of observations at or below each bound, and their sum."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    __slots__ = ("_bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """The latest of each bucket, by its place; none where nothing is traced."""
 
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self._bounds, value)] += 1
+    def observe(self, value: float, trace: str = "") -> None:
+        """``trace``: the id of one that can be looked up, which becomes the bucket's exemplar."""
+        place = bisect_left(self._bounds, value)
+        self.counts[place] += 1
         self.sum += value
+        if trace:
+            self.exemplars[place] = Exemplar(trace, value, time.time())
+
+
+class Bound:
+    """Keeps a label of many values small: the first ``most`` of them stay themselves, all others become ``other``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value not in self._known:
+            if len(self._known) >= self._most:
+                return OTHER
+            self._known.add(value)
+        return value
 
 
 C = TypeVar("C", Counter, Gauge, Histogram)
@@ -102,13 +113,13 @@ class Family(Generic[C]):
             if len(values) != len(self.label_names):
                 raise ValueError(f"{self.name} has the labels {self.label_names}, got {values}")
             if len(self.children) >= MAX_CHILDREN:
-                values = ("other",) * len(values)
+                values = (OTHER,) * len(values)
             child = self.children.setdefault(values, self._make())
         return child
 
-    def values(self) -> list[tuple[tuple[str, ...], list[float]]]:
-        """The state of every child; a histogram's is its counts and then its sum."""
-        return [(labels, _values(child)) for labels, child in list(self.children.items())]
+    def snapshot(self) -> list[ChildSnapshot]:
+        """The state of every child."""
+        return [_snapshot(labels, child) for labels, child in list(self.children.items())]
 
     def remove(self, *values: str) -> None:
         """Forget a child whose subject is gone."""
@@ -121,18 +132,6 @@ class Family(Generic[C]):
 
 
 _AnyFamily = Family[Counter] | Family[Gauge] | Family[Histogram]
-
-
-class FamilySnapshot(msgspec.Struct, array_like=True):
-    """A family's state as plain data. A histogram's values are its counts and then its sum."""
-
-    kind: Kind
-    name: str
-    help: str
-    label_names: tuple[str, ...]
-    merge: Merge
-    bounds: tuple[float, ...]
-    children: list[tuple[tuple[str, ...], list[float]]]
 
 
 class Registry:
@@ -159,7 +158,7 @@ class Registry:
     def histogram(
         self, name: str, text: str, labels: Sequence[str] = (), buckets: Sequence[float] = DURATION_BUCKETS
     ) -> Family[Histogram]:
-        bounds = tuple(buckets)
+        bounds = tuple(map(float, buckets))
         family = Family("histogram", name, text, labels, lambda: Histogram(bounds))
         self._bounds[name] = bounds
         self._add(family)
@@ -183,7 +182,7 @@ class Registry:
                 family.label_names,
                 family.merge,
                 self._bounds.get(family.name, ()),
-                family.values(),
+                family.snapshot(),
             )
             for family in self._families.values()
         ]
@@ -196,61 +195,7 @@ class Registry:
             family.labels()
 
 
-def merge(snapshots: Iterable[list[FamilySnapshot]]) -> list[FamilySnapshot]:
-    """One snapshot out of several processes': counters and histograms are summed, gauges by their own rule."""
-    merged: dict[str, FamilySnapshot] = {}
-    for snapshot in snapshots:
-        for family in snapshot:
-            known = merged.get(family.name)
-            merged[family.name] = family if known is None else _merge_pair(known, family)
-    return list(merged.values())
-
-
-def lasting(snapshot: Iterable[FamilySnapshot]) -> list[FamilySnapshot]:
-    """What stays true of a process that is gone: its counts, but none of its gauges."""
-    return [family for family in snapshot if family.kind != "gauge"]
-
-
-def render(snapshot: list[FamilySnapshot]) -> bytes:
-    """Prometheus' text format, version 0.0.4."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(snapshot))
-    return generate_latest(registry)
-
-
-class _Snapshot(Collector):
-    def __init__(self, families: list[FamilySnapshot]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._families:
-            metric = Metric(family.name.removesuffix("_total"), family.help, family.kind)
-            for labels, values in family.children:
-                pairs = dict(zip(family.label_names, labels, strict=True))
-                if family.kind == "histogram":
-                    _add_histogram(metric, family, pairs, values)
-                else:
-                    metric.add_sample(family.name, pairs, values[0])
-            yield metric
-
-
-def _add_histogram(metric: Metric, family: FamilySnapshot, labels: dict[str, str], values: list[float]) -> None:
-    total = 0.0
-    for bound, count in zip((*map(str, family.bounds), "+Inf"), values, strict=False):
-        total += count
-        metric.add_sample(f"{family.name}_bucket", {**labels, "le": bound}, total)
-    metric.add_sample(f"{family.name}_sum", labels, values[-1])
-    metric.add_sample(f"{family.name}_count", labels, total)
-
-
-def _values(child: Counter | Gauge | Histogram) -> list[float]:
-    return [*child.counts, child.sum] if isinstance(child, Histogram) else [child.value]
-
-
-def _merge_pair(a: FamilySnapshot, b: FamilySnapshot) -> FamilySnapshot:
-    combine = _COMBINE[a.merge]
-    children = dict(a.children)
-    for labels, values in b.children:
-        mine = children.get(labels)
-        children[labels] = values if mine is None else [combine(x, y) for x, y in zip(mine, values, strict=True)]
-    return msgspec.structs.replace(a, children=list(children.items()))
+def _snapshot(labels: tuple[str, ...], child: Counter | Gauge | Histogram) -> ChildSnapshot:
+    if isinstance(child, Histogram):
+        return ChildSnapshot(labels, [*child.counts, child.sum], dict(child.exemplars))
+    return ChildSnapshot(labels, [child.value])

@@ -113,14 +113,14 @@ class Worker(ABC):
         self.registry = Registry()
         self.progress = progress or Progress(timeout=settings.stall_timeout)
         self.epoch = new_epoch()
-        self.model = settings.name or settings.model.resolve().name
+        self.model = settings.served_name
         self.warm = False
         self.draining = False
         self.failure: str | None = None
         """Why the engine cannot go on; only a restart helps."""
         self.limits = ServerLimits(body=MAX_BODY)
         self.engine_restarts = 0
-        self._state = WorkerMetrics(self.registry)
+        self._state = WorkerMetrics(self.registry, self.name, self.model)
         self.registry.on_collect(self._collect_state)
         self._secret = HopSecret(settings.hop_secret, settings.hop_secret_previous)
 

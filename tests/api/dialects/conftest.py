@@ -20,7 +20,7 @@ from headrace.api.app import ApiService
 from headrace.config import ApiSettings
 from headrace.store.keys import KeyStore
 from headrace.store.secret import new_id, new_key
-from headrace.telemetry.metrics import render
+from headrace.telemetry.exposition import render
 from headrace.wire.server import Server
 from tests.fakes import Call, FakeRouter, answer, event, pool
 
@@ -78,7 +78,7 @@ class Api:
 
     def metric(self, name: str) -> str:
         """The lines of the metrics that begin with ``name``."""
-        text = render(self.service.registry.snapshot()).decode()
+        text = render(self.service.registry.snapshot()).body.decode()
         return "\n".join(line for line in text.splitlines() if line.startswith(name))
 
 

@@ -39,7 +39,8 @@ def body(text: object, **more: object) -> dict[str, object]:
 
 async def outcome(worker: BertWorker, endpoint: str, code: str) -> float:
     families = {family.name: family for family in worker.registry.snapshot()}
-    return dict(families["bert_worker_requests_total"].children).get((endpoint, code), [0.0])[0]
+    children = families["bert_worker_requests_total"].children
+    return sum(child.values[0] for child in children if child.labels == (endpoint, code))
 
 
 # ---- the real model ----
@@ -229,10 +230,12 @@ async def test_load_tells_what_runs_and_waits(start: Start, tiny: Path, backend:
     await until(lambda: msgspec.json.decode(worker.load(), type=Load).queued_tokens == 21)
     busy = msgspec.json.decode(worker.load(), type=Load)
     assert (busy.running, busy.waiting) == (1, 3)
-    gauges = {family.name: family.children[0][1][0] for family in worker.registry.snapshot() if family.kind == "gauge"}
-    assert gauges["bert_worker_waiting_rows"] == 6
-    assert gauges["bert_worker_waiting_tokens"] == 21
-    assert (gauges["bert_worker_running_requests"], gauges["bert_worker_waiting_requests"]) == (1, 3)
+    gauges = {
+        family.name: family.children[0].values[0] for family in worker.registry.snapshot() if family.kind == "gauge"
+    }
+    assert gauges["bert_worker_rows_waiting"] == 6
+    assert gauges["bert_worker_tokens_waiting"] == 21
+    assert (gauges["bert_worker_requests_running"], gauges["bert_worker_requests_waiting"]) == (1, 3)
     backend.gate.set()
     assert {(await task).status for task in tasks} == {200}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import ModelError
-from headrace.telemetry.metrics import render
+from headrace.telemetry.exposition import render
 from headrace.workers.cpu.app import build
 from tests.workers.cpu.conftest import CONTEXT, NAME, LiveWorker, settings
 
@@ -38,16 +38,16 @@ def test_load_moves_while_it_works(live: LiveWorker) -> None:
 
 def test_metrics_count_requests_and_tokens(live: LiveWorker) -> None:
     def value(sample: str) -> float:
-        text = render(live.worker.registry.snapshot()).decode()
+        text = render(live.worker.registry.snapshot()).body.decode()
         return float(next(line for line in text.splitlines() if line.startswith(sample + " ")).split()[-1])
 
     names = {
         'cpu_worker_requests_total{finish_reason="length"}': 1,
         "cpu_worker_prompt_tokens_total": 3,
         "cpu_worker_generation_tokens_total": 4,
-        "cpu_worker_time_to_first_token_seconds_count": 1,
-        "cpu_worker_inter_token_latency_seconds_count": 3,
-        "cpu_worker_queue_seconds_count": 1,
+        "cpu_worker_ttft_seconds_count": 1,
+        "cpu_worker_itl_seconds_count": 3,
+        "cpu_worker_queue_wait_seconds_count": 1,
     }
     before = {name: value(name) for name in names}
     live.ok("/v1/completions", prompt=[28, 28, 28], max_tokens=4, ignore_eos=True)

@@ -29,11 +29,13 @@ _SMOOTHING = 0.1
 class Call(Flow):
     """One request's rows: ``outputs`` (rows × the backend's) is complete when ``Engine.result`` returns."""
 
-    __slots__ = ("_left", "_result", "dispatched", "outputs", "rows")
+    __slots__ = ("_left", "_result", "dispatched", "outputs", "rows", "since")
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, since: float) -> None:
+        """``since``: when it came, by the engine's clock."""
         super().__init__()
         self.rows = rows
+        self.since = since
         self.dispatched = 0
         """Rows that are in a batch or computed."""
         self.outputs: NDArray[np.float32] | None = None
@@ -129,7 +131,7 @@ class Engine:
                 f"{self.waiting_rows} inputs wait here and {self._max_rows} may; try again later.",
                 retry_after=excess / self._rate if self._rate else 1.0,
             )
-        call = Call(rows)
+        call = Call(rows, self._clock())
         self._calls.add(call)
         self.waiting_rows += rows
         self._progress.begin()
@@ -167,10 +169,12 @@ class Engine:
         calls: dict[Call, list[int]] = {}
         for place, row in enumerate(rows):
             calls.setdefault(row.flow, []).append(place)
+        began = self._clock()
         for call, places in calls.items():
+            if not call.dispatched:
+                self._metrics.queue_seconds.observe(began - call.since)
             call.dispatched += len(places)
         self.waiting_rows -= len(rows)
-        began = self._clock()
         try:
             outputs = await asyncio.get_running_loop().run_in_executor(self._threads, self._infer, rows)
         except Exception:  # a defect of the backend must reach the clients that wait, whatever it is

@@ -1,4 +1,4 @@
-"""The metrics of cpu-worker."""
+"""The metrics of cpu-worker (``cpu_worker_*``)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class CpuMetrics:
             "cpu_worker_requests_refused_total", "Requests refused because too many waited."
         ).only
         self.queue_seconds = registry.histogram(
-            "cpu_worker_queue_seconds", "Seconds a sequence waited for the engine.", buckets=WAIT_BUCKETS
+            "cpu_worker_queue_wait_seconds", "Time that a sequence waited for the engine.", buckets=WAIT_BUCKETS
         ).only
         self.ttft_seconds = registry.histogram(
-            "cpu_worker_time_to_first_token_seconds",
-            "Seconds from taking a request to its first token.",
+            "cpu_worker_ttft_seconds",
+            "From taking a sequence to its first token.",
             buckets=TTFT_BUCKETS,
         ).only
         self.itl_seconds = registry.histogram(
-            "cpu_worker_inter_token_latency_seconds", "Seconds between two tokens of a sequence.", buckets=ITL_BUCKETS
+            "cpu_worker_itl_seconds", "Time between two tokens of a sequence.", buckets=ITL_BUCKETS
         ).only
         finished = registry.counter("cpu_worker_requests_total", "Sequences by how they ended.", ("finish_reason",))
         reasons: tuple[Finish, ...] = ("stop", "length", "cancelled", "failed")

@@ -16,7 +16,8 @@ from headrace.config import EngineSettings
 from headrace.errors import WireError
 from headrace.service.ops import ops_routes
 from headrace.service.secret import HopSecret
-from headrace.telemetry.metrics import Registry, render
+from headrace.telemetry.exposition import Page, render
+from headrace.telemetry.metrics import Registry
 from headrace.wire.server import Server
 from headrace.workers.contract import Load
 from headrace.workers.metrics import WorkerMetrics
@@ -39,7 +40,7 @@ class Supervisor:
 
     def __init__(self, engine: Engine, settings: EngineSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = Registry()
-        self._metrics = WorkerMetrics(self.registry)
+        self._metrics = WorkerMetrics(self.registry, engine.name, settings.served_name)
         self._engine = engine
         self._settings = settings
         self._clock = clock
@@ -54,8 +55,8 @@ class Supervisor:
     async def unready(self) -> str | None:
         return "draining" if self._stop.is_set() else self._failure or self._life.unready()
 
-    async def metrics(self) -> bytes:
-        """The engine's own text, and what it cannot know."""
+    async def metrics(self, accept: str) -> Page:
+        """The engine's own text, and what it cannot know: in the format that engines answer with, whatever is asked."""
         stalled = self._life.stalled() > 0
         theirs = b""
         if self._life.warm:
@@ -66,7 +67,8 @@ class Supervisor:
         self._metrics.stalled.set(stalled)
         if theirs and not theirs.endswith(b"\n"):
             theirs += b"\n"
-        return theirs + render(self.registry.snapshot())
+        ours = render(self.registry.snapshot())
+        return Page(ours.content_type, theirs + ours.body)
 
     async def load(self) -> bytes | None:
         look = self._life.load
