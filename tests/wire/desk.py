@@ -71,6 +71,9 @@ class Upstream:
     def resume(self) -> None:
         self.calls.append("resume")
 
+    def let_go(self) -> None:
+        self.calls.append("let go")
+
     def abort(self) -> None:
         self.calls.append("abort")
 

@@ -176,6 +176,46 @@ async def test_any_split_of_a_valid_answer_gives_the_same_payload(
     assert counts(origin) == ((1, 1) if framing else (0, 0))
 
 
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def let_go(origin: Origin) -> tuple[Connection, FakeTransport, Collector]:
+    """A connection of whose answer nothing more matters, while its end is still to come."""
+    connection, transport = connected(origin)
+    sink = Collector()
+    connection.send(REQUEST, sink)
+    connection.data_received(STREAM_HEAD + b"4\r\nlast\r\n")
+    connection.pause()
+    connection.let_go()
+    return connection, transport, sink
+
+
+@pytest.mark.parametrize("rest", [b"0\r\n\r\n", b"4\r\nmore\r\n0\r\n\r\n"])
+async def test_connection_that_was_let_go_is_free_once_its_answer_ended(rest: bytes) -> None:
+    origin = Origin("http://u")
+    connection, _, sink = let_go(origin)
+    assert counts(origin) == (1, 0)
+    connection.data_received(rest)
+    assert (counts(origin), sink.body, sink.ended) == ((1, 1), b"last", 0)
+    assert origin.take() is connection
+    connection.send(REQUEST, other := Collector())
+    connection.data_received(OK)
+    assert other.body == b"ok"
+
+
+async def test_connection_that_was_let_go_has_a_few_seconds_for_its_end() -> None:
+    origin = Origin("http://u")
+    _, transport, sink = let_go(origin)
+    now = time.monotonic()
+    origin.close_idle(now)
+    origin.close_idle(now + 4)
+    waiting = transport.is_closing()
+    origin.close_idle(now + 6)
+    assert (waiting, transport.is_closing()) == (False, True)
+    transport.lose()
+    assert (counts(origin), sink.lost) == ((0, 0), [])
+
+
 BROKEN = {
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
     "HTTP/2": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\r\n\r\n",

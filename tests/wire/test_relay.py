@@ -240,6 +240,31 @@ async def test_enough_ends_the_stream_and_the_work(bench: Bench) -> None:
     assert (bench.sent, bench.upstream.calls) == (b"data: last\n\n", ["send", "abort"])
 
 
+@pytest.mark.parametrize("last", [DONE, b"data:[DONE]\r\n\r\n", EVENT + DONE])
+@pytest.mark.parametrize("changed", [False, True])
+async def test_last_event_ends_the_exchange_in_the_same_write(bench: Bench, last: bytes, changed: bool) -> None:
+    before: list[bytes] = []
+    relay = await bench.begin((lambda events: events.replace(b"DONE", b"OVER")) if changed else None)
+    relay.on_last = lambda: before.append(bench.sent)
+    bench.stream(EVENT, last)
+    written = last.replace(b"DONE", b"OVER") if changed else last
+    assert (before, bench.exchange.finished) == ([EVENT], True)
+    assert bench.desk.transport.written.endswith(framed(EVENT) + framed(written) + b"0\r\n\r\n")
+    assert await bench.waiting is None
+    relay.on_end()
+    assert bench.upstream.calls == ["send", "let go"]
+
+
+async def test_error_is_not_the_last_event_as_long_as_more_may_come(bench: Bench) -> None:
+    relay = await bench.begin()
+    relay.on_last = lambda: pytest.fail("an error event is not the end")
+    bench.stream(EVENT, b'data: {"error":{}}\n\n')
+    assert not bench.exchange.finished
+    relay.on_end()
+    assert await bench.waiting is None
+    assert not bench.exchange.finished
+
+
 async def test_joined_stream_does_not_begin_again(bench: Bench) -> None:
     relay = await bench.begin(joined=True)
     bench.exchange.start(200, [])

@@ -63,7 +63,8 @@ class Access:
                         error.status, [*error.headers(), request_id(record, dialect)], dialect.error(error)
                     )
             except asyncio.CancelledError:
-                record.reason, record.status = "client_gone", CLIENT_CLOSED
+                if not exchange.finished and not record.reason:
+                    record.reason, record.status = "client_gone", CLIENT_CLOSED
                 raise
             finally:
                 in_flight.value -= 1

@@ -105,10 +105,21 @@ class Forwarder:
             kind = EVENT_STREAM if head.event_stream else (content_type(head),)
             return [*kind, *_headers(head, shipment, record, exchange.dialect)]
 
+        def settle() -> None:
+            """Close the bill: what is still to go to the client is the end of its answer."""
+            if relay.stalled:
+                record.client_stall_ms = milliseconds(relay.stalled)
+            if meter.failed:
+                record.reason, record.status = "worker_lost", 502
+                shipment.bill.failed(record.status)
+            else:
+                shipment.bill.answered(exchange.status, meter.usage or usage.read_tail(relay.tail), meter.events)
+
         relay = Relay(
             exchange,
             start,
             meter.on_events if shipment.translator is None else _through_both(meter, shipment.translator),
+            settle,
             time.monotonic() + shipment.timeout + _GRACE_SECONDS,
             whole=shipment.translator is not None,
         )
@@ -128,15 +139,13 @@ class Forwarder:
             shipment.usage, shipment.events = meter.usage, meter.events
             if relay.stalled:
                 record.client_stall_ms = milliseconds(relay.stalled)
+            if meter.failed:
+                settle()  # also where the client left at the error that it was told
         if answer is not None:
             self._respond(exchange, shipment, record, answer)
-            return
-        if meter.failed:
-            record.reason, record.status = "worker_lost", 502
-            shipment.bill.failed(record.status)
-        else:
-            shipment.bill.answered(exchange.status, meter.usage or usage.read_tail(relay.tail), meter.events)
-        exchange.finish()
+        elif not exchange.finished:
+            settle()
+            exchange.finish()
 
     def _respond(self, exchange: Exchange, shipment: Shipment, record: Record, answer: Answer) -> None:
         head = answer.head

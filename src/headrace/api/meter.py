@@ -25,8 +25,9 @@ class StreamMeter(Struct, eq=False, gc=False):
     """An error event went by."""
 
     def on_events(self, payload: bytes) -> bytes:
-        self.events += payload.count(_DATA)
-        if b'"error"' in payload and (payload.startswith(_ERROR) or b"\n\n" + _ERROR in payload):
+        events = payload.count(_DATA)
+        self.events += events
+        if payload.startswith(_ERROR) or (events > 1 and b"\n\n" + _ERROR in payload):
             self.failed = True
         if _MARK in payload and payload.count(_MARK) != payload.count(_NULL):
             return self._read(payload)

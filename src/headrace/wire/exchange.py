@@ -132,12 +132,15 @@ class Exchange(Struct, eq=False):
         self._transport.write(framed if self._chunked else payload)
         self.bytes_sent += len(payload)
 
-    def finish(self) -> None:
-        """End the body."""
+    def finish(self, last: bytes = b"") -> None:
+        """End the body, with ``last`` as its last piece: in one write, so that nobody sees one without the other."""
         if self.finished or not self.started:
             raise RuntimeError("only an answer that has been started, and not yet finished, can be finished")
         if self._chunked:
-            self._transport.write(b"0\r\n\r\n")
+            self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+        elif last:
+            self._transport.write(last)
+        self.bytes_sent += len(last)
         self.finished = True
         self._connection.answered()
 

@@ -50,6 +50,9 @@ class Relay(Struct, eq=False):
     on_start: Callable[[ResponseHead], Headers]
     on_events: Callable[[bytes], bytes] | None = None
     """May be set as late as in ``on_start``."""
+    on_last: Callable[[], None] | None = None
+    """Called when a stream's last event, [DONE], is about to go to the client. The exchange is finished in that same
+    write: a client that saw the end has got everything, and may leave."""
     deadline: float = float("inf")
     """``time.monotonic()`` by which the first bytes must be there."""
     whole: bool = False
@@ -80,8 +83,9 @@ class Relay(Struct, eq=False):
     def begin(self, connection: Connection, request: bytes) -> Handoff[Answer | None]:
         """Send ``request``; the answer is to be awaited, and ``end`` called whatever comes of it.
 
-        The answer is None if it went to the client completely (``finish`` is left to the caller); it is there if it was
-        held and nothing was sent. Raises WireError, here or there, if it does not arrive completely.
+        The answer is None if it went to the client completely (``finish`` is left to the caller, but for a stream with
+        ``on_last``); it is there if it was held and nothing was sent. Raises WireError, here or there, if it does not
+        arrive completely.
         """
         exchange = self.exchange
         self._connection = connection
@@ -185,14 +189,25 @@ class Relay(Struct, eq=False):
                 self.fail(error)
                 return
             if changed is not payload:
-                self.exchange.write(changed)
-                if self.enough:
-                    self._end_early()
-                return
-        if framed is not None:
+                payload, framed = changed, None
+        # An event that is JSON ends with }: this look at one byte is all that the others pay.
+        if self._last_payload[-3:-2] != b"}" and self.on_last is not None and _is_done(self._last_payload):
+            self._end(payload, self.on_last)
+        elif framed is not None:
             self.exchange.write_framed(framed, payload)
         else:
             self.exchange.write(payload)
+            if self.enough:
+                self._end_early()
+
+    def _end(self, last: bytes, on_last: Callable[[], None]) -> None:
+        """With the stream's last event the answer is whole, even if the body's end is still to come."""
+        on_last()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.let_go()
+        self.exchange.finish(last)
+        self._finish(None)
 
     def _end_early(self) -> None:
         connection, self._connection = self._connection, None
@@ -250,10 +265,13 @@ class Relay(Struct, eq=False):
                 self._connection.pause()
 
 
+def _is_done(events: bytes) -> bool:
+    return events.rstrip().rpartition(b"\n")[2] in _DONE
+
+
 def _is_last(events: bytes) -> bool:
     """Whether a stream may end behind ``events``: with [DONE], or with an error, which the client is told so."""
-    line = events.rstrip().rpartition(b"\n")[2]
-    return line in _DONE or line.startswith(_ERROR)
+    return _is_done(events) or events.rstrip().rpartition(b"\n")[2].startswith(_ERROR)
 
 
 def end_broken(exchange: Exchange, error: ApiError) -> None:

@@ -29,6 +29,25 @@ class Sink(Protocol):
         """The answer will not be complete."""
 
 
+class _Rest:
+    """The sink of an answer of which nothing more matters."""
+
+    def on_head(self, head: ResponseHead) -> None: ...
+
+    def on_data(self, payload: bytes, framed: bytes | None) -> None: ...
+
+    def on_end(self) -> None: ...
+
+    def on_answer(self, answer: Answer) -> None: ...
+
+    def on_lost(self, error: WireError) -> None: ...
+
+
+_REST = _Rest()
+_REST_SECONDS = 5.0
+"""For so long an answer may go on of which nothing more matters."""
+
+
 class Connection(asyncio.Protocol):
     """One connection to an origin."""
 
@@ -81,6 +100,12 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
+    def let_go(self) -> None:
+        """Nothing more of the answer matters: once its end was read the connection is free again."""
+        self._sink = _REST
+        self.idle_since = 0.0
+        self.resume()
+
     def abort(self) -> None:
         """Drop the connection: the peer sees it and stops working for us."""
         self._sink = None
@@ -98,6 +123,8 @@ class Connection(asyncio.Protocol):
         self.idle_since = self.idle_since or now
         idle = self._sink is None and now - self.idle_since > self._origin.limits.keep_alive
         self.outworn = idle or now > self._expires
+        if self._sink is _REST and now - self.idle_since > _REST_SECONDS:
+            self.abort()
 
     # ---- asyncio.Protocol ----
 
