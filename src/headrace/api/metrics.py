@@ -79,7 +79,9 @@ class ApiMetrics:
         tenant = self._tenants.get(key)
         if tenant is None:
             key = (self._bound(record.tenant), record.model)
-            tenant = self._tenants.setdefault(key, _Tenant(self, *key))
+            tenant = self._tenants.get(key)
+            if tenant is None:
+                tenant = self._tenants.setdefault(key, _Tenant(self, *key))
         if record.status == 200:
             tenant.ok.value += 1
         else:

@@ -19,6 +19,8 @@ class PoolMetrics:
         self.dispatch = metrics.dispatch.labels(pool)
         self.first_byte = metrics.first_byte.labels(pool)
         self.unrecorded = metrics.unrecorded.labels(pool)
+        for rare in (metrics.resumes, metrics.broken, metrics.poisoned):
+            rare.labels(pool)  # begins at 0: of a counter that begins at 1 Prometheus cannot see the first increase
         self._pool = pool
         self._metrics = metrics
         self._waits: list[Histogram | None] = [None] * BANDS
