@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
+import yaml
 
 from tests.monitoring.rules import ALERTS, FILES, ROOT, RULES, Rule, promtool
 
@@ -14,6 +16,17 @@ SECTIONS = ("What it means", "What users feel", "First look", "Fix", "When it li
 
 def test_prometheus_takes_the_rules() -> None:
     promtool("check", "rules", *map(str, FILES))
+
+
+def test_each_alert_fires_and_is_silent_when_it_should() -> None:
+    promtool("test", "rules", "tests/monitoring/alerts.yaml", "tests/monitoring/recording.yaml")
+
+
+def test_each_alert_is_tested_both_ways() -> None:
+    tests = yaml.safe_load((ROOT / "tests" / "monitoring" / "alerts.yaml").read_text())["tests"]
+    found = Counter((case["alertname"], bool(case["exp_alerts"])) for test in tests for case in test["alert_rule_test"])
+    assert {name for name, fires in found if fires} == {rule.name for rule in ALERTS}
+    assert {name for name, fires in found if not fires} == {rule.name for rule in ALERTS}
 
 
 def test_names() -> None:
