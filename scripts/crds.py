@@ -25,6 +25,8 @@ METALLB = ("metallb/metallb", "7938d3f89b8bd808dae2e42d97d6ae7e18e9ed54")
 ARGO_CD = ("argoproj/argo-cd", "37ee0097cf851bc2dd7665fc081bbce61a7e836e")
 IMAGE_UPDATER = ("argoproj-labs/argocd-image-updater", "de2cfec67880a232bbdfce81c985796251be242a")
 
+PROMETHEUS = ("prometheus-operator/prometheus-operator", "6adcebc5076c34f4f55f8f5f7b1e528929373ac7")
+
 SOURCES = {
     "HTTPRoute": (*GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
     "Gateway": (*GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_gateways.yaml"),
@@ -39,6 +41,9 @@ SOURCES = {
         *IMAGE_UPDATER,
         "config/crd/bases/argocd-image-updater.argoproj.io_imageupdaters.yaml",
     ),
+    "ServiceMonitor": (*PROMETHEUS, "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"),
+    "PodMonitor": (*PROMETHEUS, "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml"),
+    "PrometheusRule": (*PROMETHEUS, "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"),
     "BFDProfile": (*METALLB, "config/crd/bases/metallb.io_bfdprofiles.yaml"),
 }
 

@@ -241,6 +241,25 @@ IMAGE_UPDATER = kind(
     ),
 )
 
+# prometheus-operator/prometheus-operator 6adcebc5, example/prometheus-operator-crd/monitoring.coreos.com_*.yaml
+_ENDPOINT = obj("port", port=TEXT, interval=DURATION, scrapeTimeout=DURATION)
+SERVICE_MONITOR = kind(
+    "monitoring.coreos.com/v1",
+    "ServiceMonitor",
+    obj("endpoints selector", jobLabel=TEXT, sampleLimit=NUMBER, selector=_SELECTOR, endpoints=items(_ENDPOINT)),
+)
+POD_MONITOR = kind(
+    "monitoring.coreos.com/v1",
+    "PodMonitor",
+    obj("selector", jobLabel=TEXT, sampleLimit=NUMBER, selector=_SELECTOR, podMetricsEndpoints=items(_ENDPOINT)),
+)
+_RULE = obj("expr", record=TEXT, alert=TEXT, expr=TEXT, labels=TEXTS, annotations=TEXTS, **{"for": DURATION})
+PROMETHEUS_RULE = kind(
+    "monitoring.coreos.com/v1",
+    "PrometheusRule",
+    obj(groups=items(obj("name", name=TEXT, interval=DURATION, rules=items(_RULE)))),
+)
+
 KINDS: dict[str, Schema] = {
     schema["properties"]["kind"]["const"]: schema
     for schema in (
@@ -255,6 +274,9 @@ KINDS: dict[str, Schema] = {
         APPLICATION,
         APP_PROJECT,
         IMAGE_UPDATER,
+        SERVICE_MONITOR,
+        POD_MONITOR,
+        PROMETHEUS_RULE,
     )
 }
 

@@ -14,6 +14,7 @@ from tests.deploy.helm import RenderError
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 WORKER: dict[str, Any] = {"kind": "vllm", "model": "m"}
 OPEN = {
+    ("monitoring", "labels"),
     ("web", "config"),
     ("api", "settings"),
     ("router", "settings"),
