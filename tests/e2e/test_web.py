@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 from openai import OpenAI
@@ -83,3 +88,25 @@ def test_a_stream_arrives_whole(stack: Stack) -> None:
             assert call.end() is Ending.DONE
             said.append(call.text())
     assert said[0] == said[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_wrong_keys_behind_the_door_are_counted_by_client(web: str) -> None:
+    """Whatever a client writes into X-Forwarded-For itself."""
+
+    def asked(source: str, forwarded: str, until: int) -> Counter[int]:
+        """Statuses of one request after the other, the last one of which is ``until``."""
+        found: Counter[int] = Counter()
+        place = urlsplit(web)
+        headers = {"authorization": "Bearer hr-wrong", "x-forwarded-for": forwarded}
+        with closing(HTTPConnection(place.hostname or "", place.port, timeout=30, source_address=(source, 0))) as http:
+            while not found[until] and found.total() < 2000:
+                http.request("GET", "/v1/models", headers=headers)
+                answer = http.getresponse()
+                answer.read()
+                found[answer.status] += 1
+        return found
+
+    guessing = asked("127.0.0.77", "127.0.0.78", until=429)
+    assert (guessing[429], guessing[401] >= 60) == (1, True)
+    assert asked("127.0.0.78", "127.0.0.77", until=401) == {401: 1}

@@ -40,11 +40,19 @@ def home(tmp_path: Path) -> Path:
 def build(home: Path) -> Iterator[Build]:
     ports = Ports()
 
-    def build(workers: tuple[UpWorker, ...] = (), *, config: Path | None = None, **flags: object) -> Stack:
+    def build(
+        workers: tuple[UpWorker, ...] = (),
+        *,
+        config: Path | None = None,
+        trusted_proxies: tuple[str, ...] = (),
+        **flags: object,
+    ) -> Stack:
         given = {"port": 0, "web_port": 0, "models": home / "models"} | flags
         settings = load(UpSettings, flags=given, env=False)
         environ = {"PATH": "/bin", "HEADRACE_BOOTSTRAP_KEY": "hr-secret"}
-        builder = StackBuilder(settings, home=home, config=config, environ=environ, ports=ports)
+        builder = StackBuilder(
+            settings, home=home, config=config, environ=environ, ports=ports, trusted_proxies=trusted_proxies
+        )
         machine = Machine(gpu=False, programs=frozenset())
         return builder.build(choose(workers, models.open_store(home / "models"), machine, Console()))
 
@@ -195,3 +203,21 @@ def test_memory_grows_with_the_models(build: Build, home: Path) -> None:
 def test_the_line_to_try_uses_a_model_that_chats(build: Build) -> None:
     assert build().chat_model == "smollm2-135m"
     assert build((UpWorker(model=models.EMBEDDING),)).chat_model == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", []), ("0.0.0.0", []), ("localhost", []), ("192.0.2.7", ["192.0.2.7"])],
+)
+def test_llm_api_believes_its_own_caddy(
+    build: Build, site: Path, monkeypatch: pytest.MonkeyPatch, host: str, own: list[str]
+) -> None:
+    monkeypatch.setattr(Ports, "public", lambda *_, **__: 8000)
+    api = programs(build(host=host, trusted_proxies=("10.0.0.0/8",)))["llm-api"]
+    trusted = json.loads(api.environment["HEADRACE_API_TRUSTED_PROXIES"])
+    assert trusted == ["10.0.0.0/8", "127.0.0.1", "::1", *own]
+
+
+def test_llm_api_believes_nobody_else_without_a_page(build: Build) -> None:
+    api = programs(build(web=False, trusted_proxies=("10.0.0.0/8",)))["llm-api"]
+    assert "HEADRACE_API_TRUSTED_PROXIES" not in api.environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,15 +48,26 @@ class StackBuilder:
     """Turns settings into programs."""
 
     def __init__(
-        self, settings: UpSettings, *, home: Path, config: Path | None, environ: Mapping[str, str], ports: Ports
+        self,
+        settings: UpSettings,
+        *,
+        home: Path,
+        config: Path | None,
+        environ: Mapping[str, str],
+        ports: Ports,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
-        """``config`` is the YAML file that the children read their own sections from."""
+        """``config`` is the YAML file that the children read their own sections from.
+
+        ``trusted_proxies`` are those that llm-api believes anyway; our own Caddy is one more.
+        """
         self._settings = settings
         self._home = home
         self._config = () if config is None else ("--config", str(config.absolute()))
         self._environ = {name: value for name, value in environ.items() if name not in _SECRETS}
         self._environ |= {"HEADRACE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         self._ports = ports
+        self._trusted_proxies = trusted_proxies
 
     def build(self, workers: Sequence[Worker]) -> Stack:
         """Raises ConfigError for a public port that is taken, and for a Prometheus that is not there.
@@ -66,7 +79,7 @@ class StackBuilder:
         web, without_web = self._web(port, sign_in_port)
         inference = self._workers(workers)
         router = self._router(workers, inference)
-        api = self._api(port, router)
+        api = self._api(port, router, behind_web=web is not None)
         needs = (worker.engine.fixed_mib + worker.engine.weights * worker.model.size / _MIB for worker in workers)
         front = () if web is None else (web,)
         watch = self._prometheus((*front, api, router), zip(workers, inference, strict=True))
@@ -105,9 +118,16 @@ class StackBuilder:
         url = f"http://{_reachable(settings.host)}:{port}"
         return Program("llm-web", caddy.command(binary), self._environ | environment, ops_port, url), ""
 
-    def _api(self, port: int, router: Program) -> Program:
+    def _api(self, port: int, router: Program, *, behind_web: bool) -> Program:
+        """``behind_web``: Caddy says for whom it asks; otherwise all of its clients would count as one address."""
         command = ("api", "--router", router.url)
-        return self._service("llm-api", "api", command, self._settings.host, port, 9100)
+        program = self._service("llm-api", "api", command, self._settings.host, port, 9100)
+        if not behind_web:
+            return program
+        trusted = [*self._trusted_proxies, *_own_addresses(self._settings.host)]
+        return replace(
+            program, environment={**program.environment, "HEADRACE_API_TRUSTED_PROXIES": json.dumps(trusted)}
+        )
 
     def _router(self, workers: Sequence[Worker], inference: Sequence[Program]) -> Program:
         command = ["router"]
@@ -171,3 +191,12 @@ class StackBuilder:
 def _reachable(host: str) -> str:
     """Where a program on this machine finds what listens on ``host``."""
     return _LOOPBACK if host in ("0.0.0.0", "") else host
+
+
+def _own_addresses(host: str) -> list[str]:
+    """From where a program on this machine reaches what listens on ``host``."""
+    try:
+        own = str(ipaddress.ip_address(_reachable(host)))
+    except ValueError:  # a name: this machine's own, or nothing could listen there
+        own = _LOOPBACK
+    return list(dict.fromkeys((_LOOPBACK, "::1", own)))

@@ -47,10 +47,17 @@ def run(settings: UpSettings, config: Path | None = None) -> int:
         run_file.acquire(lambda: screen.say("Waiting for the children of an earlier run to end..."))
         held.callback(run_file.release)
         ports = held.enter_context(contextlib.closing(Ports()))
-        builder = StackBuilder(settings, home=directory, config=config, environ=os.environ, ports=ports)
+        api = load(ApiSettings, file=config)
+        builder = StackBuilder(
+            settings,
+            home=directory,
+            config=config,
+            environ=os.environ,
+            ports=ports,
+            trusted_proxies=api.trusted_proxies,
+        )
         stack = builder.build(choose(settings.workers, store, machine, console))
         _warn(stack, screen)
-        api = load(ApiSettings, file=config)
         key = first_key(api, directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
         screen.say(welcome.key_line(key))
         guard = held.enter_context(contextlib.closing(Guard(keep_open=(run_file.lock,))))
