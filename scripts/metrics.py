@@ -17,6 +17,12 @@ from headrace.workers.metrics import WorkerMetrics
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
+LARGE = (1_000, 10, 100)
+"""Tenants, models and workers of the installation whose series are counted."""
+SERIES = {"llm-api": 8_000, "router": 3_200, "workers": 11_000}
+"""What it makes at most: a replica of llm-api, a router, all workers. tests/monitoring/test_cardinality.py holds it."""
+_ALL = 2 * (SERIES["llm-api"] + SERIES["router"]) + SERIES["workers"]
+
 _HEAD = """# Metrics
 
 <!-- Written by scripts/metrics.py from the code. -->
@@ -52,6 +58,17 @@ No label's values come from a request as they are, so what a client sends cannot
 | `engine` | `cpu`, `bert`, `vllm`, `trt` | 1 for each worker |
 
 Besides, one family has at most {metrics.MAX_CHILDREN:,} label sets; later ones are counted with all labels `other`.
+
+## How many series
+
+An installation of {LARGE[0]:,} tenants, {LARGE[1]} models and {LARGE[2]} workers (cpu-worker and bert-worker), in which
+every endpoint, status and error has occurred, makes at most so many series:
+
+| each replica of llm-api | each router | all workers together | with two replicas of each |
+|---|---|---|---|
+| {SERIES["llm-api"]:,} | {SERIES["router"]:,} | {SERIES["workers"]:,} | {_ALL:,} |
+
+Each engine of vLLM or TensorRT-LLM tells some hundreds more, whatever its load.
 
 ## Exemplars
 
