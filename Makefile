@@ -20,7 +20,7 @@ test: ## Everything: lint, then all tests (ARGS="-k name")
 	@$(BIN)/headrace models pull demo
 	@$(MAKE) --no-print-directory lint
 	@scripts/web.sh test
-	@$(BIN)/python -m pytest -m "not images and not browser" $(ARGS)
+	@$(BIN)/python -m pytest -m "not images and not browser and not chaos and not fuzz" $(ARGS)
 
 test-web: ## The page in a real Chromium, on the whole platform (needs Debian's chromium)
 	@scripts/bootstrap.sh dev
@@ -44,7 +44,7 @@ images: ## Build the container images that need no base from elsewhere, and try 
 check: ## The two-minute loop: lint, and the tests that start no engine
 	@scripts/bootstrap.sh dev
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel and not images" $(ARGS)
+	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel and not images and not fuzz" $(ARGS)
 
 lint: ## Style, types and the direction of imports
 	@scripts/bootstrap.sh dev

@@ -169,6 +169,7 @@ class FakeServer:
         self.script: list[Behaviour] = []
         self.calls: list[Call] = []
         self.connections = 0
+        self.host = "127.0.0.1"
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -184,7 +185,7 @@ class FakeServer:
 
     async def start(self) -> None:
         """Listen; after ``stop`` on the same port again."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 24)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=1 << 24)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def crash(self, call: Call) -> None:

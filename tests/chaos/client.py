@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ class Stream:
     """What came of one answer so far."""
 
     status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     """Of what is no stream."""
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -61,18 +63,26 @@ class Stream:
 class Client:
     """Sends requests with one key, a connection each."""
 
-    def __init__(self, address: Address, key: str) -> None:
-        self._address = address
+    def __init__(self, door: Callable[[], Address], key: str) -> None:
+        """``door`` tells where the next request goes, as a load balancer does."""
+        self._door = door
         self._key = key
 
-    async def send(self, path: str, body: dict[str, Any], *, receive_buffer: int = 0) -> Peer:
+    def request(self, path: str, body: dict[str, Any]) -> bytes:
+        """The bytes of one."""
         data = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self._key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
         )
-        peer = await Peer.connect(self._address, receive_buffer=receive_buffer)
-        peer.writer.write(head.encode() + data)
+        return head.encode() + data
+
+    async def connect(self, *, receive_buffer: int = 0) -> Peer:
+        return await Peer.connect(self._door(), receive_buffer=receive_buffer)
+
+    async def send(self, path: str, body: dict[str, Any], *, receive_buffer: int = 0) -> Peer:
+        peer = await self.connect(receive_buffer=receive_buffer)
+        peer.writer.write(self.request(path, body))
         return peer
 
     async def ask(self, path: str, body: dict[str, Any], stream: Stream | None = None) -> Stream:
@@ -81,18 +91,21 @@ class Client:
         peer = await self.send(path, body)
         try:
             async with asyncio.timeout(PATIENCE):
-                await _read(peer, stream)
+                await read(peer, stream)
         finally:
             peer.close()
         return stream
 
 
-async def _read(peer: Peer, stream: Stream) -> None:
-    head = (await peer.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    stream.status = int(head.split(" ")[1])
-    if "transfer-encoding: chunked" not in head:
-        length = int(head.split("content-length: ")[1].split("\r\n")[0])
-        stream.body = await peer.reader.readexactly(length)
+async def read(peer: Peer, stream: Stream) -> None:
+    """Fill ``stream`` from the answer to a request that was sent."""
+    head = (await peer.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    line, *fields = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+    stream.headers = headers
+    stream.status = int(line.split(" ")[1])
+    if headers.get("transfer-encoding") != "chunked":
+        stream.body = await peer.reader.readexactly(int(headers["content-length"]))
         return
     async for piece in peer.chunks():
         stream.feed(piece)

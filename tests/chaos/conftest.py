@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for fleet in item.config.stash.get(_FLEETS, []):
             report.sections += [(name, text[-_LOG_TAIL:]) for name, text in fleet.logs().items()]
     return report
+
+
+@pytest.fixture
+def seed() -> int:
+    """What all of a test's chance comes from: ``SEED`` of the environment, or another one each time."""
+    seed = int(os.environ.get("SEED") or random.randrange(2**32))
+    print(f"SEED={seed}")  # noqa: T201  shown when the test fails
+    return seed
 
 
 StartFleet = Callable[..., Fleet]

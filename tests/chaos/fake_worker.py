@@ -258,6 +258,7 @@ def _event(document: dict[str, Any]) -> bytes:
 async def serve(options: argparse.Namespace) -> None:
     engine = Engine(options.model, Mode(pace=options.pace), options.max_running)
     ops = Ops(engine)
+    engine.host = ops.host = options.host
     engine.port, ops.port = options.port, options.ops_port
     await ops.start()
     await engine.start()
@@ -274,6 +275,7 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="m")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ops-port", type=int, required=True)
     parser.add_argument("--pace", type=float, default=0.02)

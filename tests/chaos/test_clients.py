@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.client import Client
 from tests.chaos.conftest import StartFleet
 from tests.chaos.fleet import Fleet
-from tests.chaos.test_resume import ask
+from tests.chaos.load import ask
 from tests.e2e.patience import PATIENCE, wait_until
 from tests.wire.peer import Peer
 
@@ -26,17 +26,7 @@ SLOW_READERS = int(os.environ.get("HEADRACE_TEST_SLOW_READERS", "250"))
 KIB = 1024
 
 
-def check_nothing_is_left(fleet: Fleet) -> None:
-    """No counter of any service believes that there is work."""
-    fleet.wait_idle()
-    wait_until("the workers have nothing to do", lambda: not any(one.stats()["running"] for one in fleet.workers))
-    for name in ("llm_router_in_flight", "llm_router_queue_depth", "llm_router_replay_bytes"):
-        assert fleet.router_metric(name) == 0
-
-
-async def test_random_aborts_leave_nothing_in_flight(start_fleet: StartFleet) -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)  # noqa: T201  shown when the test fails
+async def test_random_aborts_leave_nothing_in_flight(start_fleet: StartFleet, seed: int) -> None:
     fleet = start_fleet(pace=0.001)
     client, rng, left = fleet.client(), random.Random(seed), iter(range(REQUESTS))
 
@@ -56,7 +46,7 @@ async def test_random_aborts_leave_nothing_in_flight(start_fleet: StartFleet) ->
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(visit())
-    await asyncio.to_thread(check_nothing_is_left, fleet)
+    await asyncio.to_thread(fleet.wait_counters)
     assert fleet.router_metric("llm_router_cancellations_total") > 0
     assert cancelled(fleet) > 0
 
@@ -82,7 +72,7 @@ async def test_client_that_leaves_frees_the_worker(start_fleet: StartFleet) -> N
         peer.close()
     await asyncio.to_thread(wait_until, "the workers know", lambda: cancelled(fleet) == 20)
     print(f"the workers knew after {time.monotonic() - began:.2f} s")  # noqa: T201  for docs/verified.md
-    await asyncio.to_thread(check_nothing_is_left, fleet)
+    await asyncio.to_thread(fleet.wait_counters)
     assert fleet.router_metric("llm_router_cancellations_total", stage="streaming") == 20
 
 
@@ -112,7 +102,7 @@ async def test_slow_readers_cost_bounded_memory(start_fleet: StartFleet) -> None
     finally:
         for peer in peers:
             peer.reset()
-    await asyncio.to_thread(check_nothing_is_left, fleet)
+    await asyncio.to_thread(fleet.wait_counters)
 
 
 async def slow_reader(client: Client, number: int) -> Peer:

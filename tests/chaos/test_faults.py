@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.chaos import story
 from tests.chaos.client import CHAT
 from tests.chaos.conftest import StartFleet
-from tests.chaos.fleet import MODEL, Fleet
-from tests.chaos.test_resume import ask, bring_back, check
+from tests.chaos.fleet import Fleet
+from tests.chaos.invariants import Account, Asked
+from tests.chaos.load import MODEL, ask, put
+from tests.chaos.test_resume import bring_back
 from tests.e2e.patience import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -38,29 +39,27 @@ async def through_every_offset(fleet: Fleet, most: int, one: Callable[[int], Awa
 
 async def test_stream_reset_at_every_offset(start_fleet: StartFleet) -> None:
     fleet = start_fleet(2, pace=0, poll_interval=0.02)
-    client = fleet.client()
+    client, account = fleet.client(), Account()
 
     async def one(offset: int) -> None:
-        path, body = ask(f"RESET-AT-{offset}", TOKENS)
-        check(await client.ask(path, body), body, TOKENS)
+        await put(client, account, Asked(*ask(f"RESET-AT-{offset}", TOKENS), TOKENS))
 
     resets = await through_every_offset(fleet, 1400, one)
+    account.settle(await asyncio.to_thread(fleet.ledger))
     assert 800 < resets < 1400
     assert fleet.router_metric("llm_router_resumes_total") > 400
 
 
 async def test_answer_reset_at_every_offset(start_fleet: StartFleet) -> None:
     fleet = start_fleet(2, pace=0, poll_interval=0.02)
-    client = fleet.client()
+    client, account = fleet.client(), Account()
 
     async def one(offset: int) -> None:
         body = {"model": MODEL, "max_tokens": TOKENS, "messages": [{"role": "user", "content": f"RESET-AT-{offset}"}]}
-        reply = await client.ask(CHAT, body)
-        assert reply.status == 200, reply.body
-        text = story.answer(story.chat_prompt(body), TOKENS)
-        assert json.loads(reply.body)["choices"][0]["message"]["content"] == text
+        await put(client, account, Asked(CHAT, body, TOKENS))
 
     resets = await through_every_offset(fleet, 450, one)
+    account.settle(await asyncio.to_thread(fleet.ledger))
     assert 200 < resets < 450
 
 
@@ -77,7 +76,7 @@ async def test_request_that_kills_does_not_walk_through_the_fleet(start_fleet: S
     again = await client.ask(path, body)
     assert (again.status, json.loads(again.body)["error"]["code"]) == (500, "request_crashes_worker")
     other, harmless = ask("Something else", 40)
-    check(await client.ask(other, harmless), harmless, 40)
+    await put(client, Account(), Asked(other, harmless, 40))
     assert [worker for worker in fleet.workers if worker.ended] == dead
     assert fleet.router_metric("llm_router_poisoned_total") == 1
     for worker in dead:

@@ -42,13 +42,24 @@ def free_port() -> int:
 class Command:
     """`headrace …`; what it prints goes to a file. ``end`` must be called."""
 
-    def __init__(self, arguments: Sequence[str], *, home: Path, log: Path, more: Mapping[str, str]) -> None:
-        """``more``: environment variables besides those of this process, of which no setting of Headrace is kept."""
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        home: Path,
+        log: Path,
+        more: Mapping[str, str],
+        program: Sequence[str] = ("headrace",),
+    ) -> None:
+        """``more``: environment variables besides those of this process, of which no setting of Headrace is kept.
+
+        ``program``: the module that is run, and its own arguments.
+        """
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "headrace", *arguments],
+                [sys.executable, "-m", *program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -108,10 +119,11 @@ class Home:
         self.key = new_key(new_id())
         self._commands: list[Command] = []
 
-    def command(self, name: str, *arguments: str) -> Command:
+    def command(self, name: str, *arguments: str, program: Sequence[str] = ("headrace",)) -> Command:
         """Start `headrace ARGUMENTS`; ``name`` is its log's."""
         log = self.path / "output" / f"{name}.log"
-        command = Command(arguments, home=self.path, log=log, more={"HEADRACE_BOOTSTRAP_KEY": self.key})
+        more = {"HEADRACE_BOOTSTRAP_KEY": self.key}
+        command = Command(arguments, home=self.path, log=log, more=more, program=program)
         self._commands.append(command)
         return command
 

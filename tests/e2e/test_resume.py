@@ -80,7 +80,7 @@ class Pair(Home):
         self.port = api
 
     def client(self) -> Client:
-        return Client(("127.0.0.1", self.port), self.key)
+        return Client(lambda: ("127.0.0.1", self.port), self.key)
 
 
 @pytest.fixture
