@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files bench-gateway bench-bert clean
+.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ release-check: ## Whether a tag, the package, the chart and the changelog agree 
 release-files: ## The chart, the wheel and the notes of a release into dist/ (ARGS=v1.2.3)
 	@scripts/bootstrap.sh dev
 	@$(BIN)/python -m scripts.release files $(ARGS)
+
+chaos: ## Everything that may break, broken, with new chances each time (ROUNDS=3, SEED=number replays one)
+	@scripts/bootstrap.sh dev
+	@for round in $$(seq $(if $(SEED),1,$(or $(ROUNDS),3))); do \
+		SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "==> round $$round: make chaos SEED=$$SEED" && \
+		SEED=$$SEED HEADRACE_TEST_SLOW_READERS=1000 $(BIN)/python -m pytest tests/chaos $(ARGS) || exit 1; unset SEED; done
 
 bench-gateway: ## CPU per request and per chunk, against nginx
 	@scripts/bootstrap.sh dev
