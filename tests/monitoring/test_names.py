@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.charts import Object, render
 from tests.monitoring.known import SAMPLES, TARGET, known, of_code
 from tests.monitoring.promql import plain, selectors
 from tests.monitoring.rules import MONITORING, ROOT, RULES, Rule
@@ -53,6 +54,19 @@ def test_dashboards_ask_for_what_there_is() -> None:
         expr = values[1] if values else query
         if expr and not re.fullmatch(r"prometheus|loki|tempo|label_values\(\w+\)", expr):
             check(plain(expr))
+
+
+def test_autoscalers_ask_for_what_there_is() -> None:
+    """KEDA's query, and the external metric of the HPA with the label that it is chosen by."""
+    scaled: dict[str, Object] = {"m": {"kind": "cpu", "model": "m", "resources": {"limits": {"memory": "1Gi"}}}}
+    bounds = {"min": 1, "max": 2, "target": 4}
+    scaled["m"]["autoscaling"] = {"mode": "keda", "prometheus": "http://prometheus:9090", **bounds}
+    (keda,) = [item for item in render({"workers": scaled}) if item["kind"] == "ScaledObject"]
+    check(keda["spec"]["triggers"][0]["metadata"]["query"])
+    scaled["m"]["autoscaling"] = {"mode": "queue", **bounds}
+    (hpa,) = [item for item in render({"workers": scaled}) if item["kind"] == "HorizontalPodAutoscaler"]
+    metric = hpa["spec"]["metrics"][0]["external"]["metric"]
+    assert set(metric["selector"]["matchLabels"]) <= KNOWN[metric["name"]]
 
 
 def test_documentation_names_what_there_is() -> None:
