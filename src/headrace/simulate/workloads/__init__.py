@@ -1,0 +1,1 @@
+"""What users ask for: seeded, shaped like published traces, one kind a file."""
