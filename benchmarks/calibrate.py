@@ -4,9 +4,9 @@
 
 Each step of the engine is timed with what is in it: tokens of prompts, sequences that decode, tokens of their KV cache.
 Steps of one make-up are reduced to their median and fitted by least squares of the relative error. Then a trace of
-requests that the fit has not seen is run in real time on the engine and in virtual time on the model, and compared: that
-is the check. Steps are timed in CPU seconds of the process by default, divided by its threads: on a quiet machine that is
-the time of the clock, and on a busy one it is still the engine's (``--clock`` takes the clock's).
+requests that the fit has not seen is run on the engine and, in virtual time, on the model, and compared: that is the
+check. Steps are timed in CPU seconds of the process by default, divided by its cores: on a quiet machine that is the
+time of the clock, and on a busy one it is still the engine's (``--clock`` takes the clock's).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Bench:
         """``count`` sequences of about ``length`` tokens, and nothing else, for ``tokens`` steps."""
         for _ in range(count):
             self._add(length, tokens + 8 * count * (length // CHUNK + 1))
-        produced = {number: 0 for number in range(self._number - count, self._number)}
+        produced = dict.fromkeys(range(self._number - count, self._number), 0)
         made = 0
         while made < tokens:
             began = self._clock()
@@ -208,8 +208,10 @@ def main() -> None:
     for index, what in enumerate(("first token", "whole answer")):
         ours, theirs = sorted(pair[index] for pair in model), sorted(pair[index] for pair in real)
         errors = [abs(m[index] - r[index]) / r[index] for m, r in zip(model, real, strict=True)]
-        figures = [f"p{share} {theirs[int(len(theirs) * share / 100)]:.2f} s, model "
-                   f"{ours[int(len(ours) * share / 100)]:.2f} s" for share in (50, 90)]
+        figures = [
+            f"p{share} {theirs[int(len(theirs) * share / 100)]:.2f} s, model {ours[int(len(ours) * share / 100)]:.2f} s"
+            for share in (50, 90)
+        ]
         print(f"{what}: {'; '.join(figures)}; median error of one request {statistics.median(errors):.0%}")
     if options.out:
         options.out.write_bytes(msgspec.json.format(msgspec.json.encode(constants)) + b"\n")

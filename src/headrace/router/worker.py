@@ -131,6 +131,8 @@ class Worker:
         """0 to 1; 0 where it does not tell."""
         self.kv_room: float = math.inf
         """Tokens that its KV cache still takes, as far as we know; infinite where it does not tell."""
+        self.output = 0
+        """Tokens that our requests that it works on are expected to generate."""
         self._shares = shares
         self._size_slots()
 
@@ -192,7 +194,10 @@ class Worker:
         self.kv_usage = load.kv_used / load.kv_total if load.kv_total else 0.0
         self._size_slots()
         free = (load.kv_total - load.kv_used) * load.block_size
-        self.kv_room = free if load.kv_total and load.block_size else math.inf
+        self.kv_room = math.inf
+        if load.kv_total and load.block_size:
+            # Prompts that wait inside it hold nothing yet, and what runs is on average in the middle of its answer.
+            self.kv_room = free - max(self.prefill, load.queued_tokens) - self.output / 2
         if load != known:
             self._tell()
 
@@ -215,6 +220,7 @@ class Worker:
         """It got a request."""
         self.in_flight += 1
         self.work += ticket.work
+        self.output += ticket.output_tokens
         self.prefill += ticket.uncached
         self.kv_room -= ticket.work
         if self.in_flight == self.slots:
@@ -230,6 +236,7 @@ class Worker:
         full = self.in_flight >= self.slots
         self.in_flight -= 1
         self.work -= ticket.work
+        self.output -= ticket.output_tokens
         self.kv_room += ticket.work
         self.prefill -= ticket.uncached
         ticket.uncached = 0.0

@@ -311,7 +311,9 @@ class Engine:
     def _pace(self) -> tuple[float, float]:
         """Seconds of the first of the planned steps, and how much longer each is than the one before."""
         known, count = self.constants, self._count
-        first = known.step + known.prefill * self._planned_chunk + known.sequence * count + known.context * self._context
+        first = (
+            known.step + known.prefill * self._planned_chunk + known.sequence * count + known.context * self._context
+        )
         return first / self.speed, known.context * count / self.speed
 
     def _done(self) -> int:

@@ -12,6 +12,7 @@ from headrace.simulate.constants import Constants
 from headrace.simulate.request import Request
 from headrace.simulate.workloads.flood import ABUSER
 
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests that came after the first quarter of the run and before its end.
 

@@ -49,7 +49,5 @@ def build(
         rivals = [Rival(timeline, engines, RIVALS[name](rng), over) for rng in rngs]
         return rivals, InTurn(rivals)
     estimator = Estimator()
-    ours = [
-        Headrace(timeline, engines, estimator, over, rng, profile=name, own=own, replicas=replicas) for rng in rngs
-    ]
+    ours = [Headrace(timeline, engines, estimator, over, rng, profile=name, own=own, replicas=replicas) for rng in rngs]
     return ours, ByPrefix(ours)

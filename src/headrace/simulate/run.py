@@ -33,6 +33,8 @@ class Cell:
     seed: int
     each: int
     """Requests for each worker, about."""
+    load: float = 1.0
+    """Of the scenario's."""
     own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Profiles of the configuration."""
 
@@ -40,13 +42,11 @@ class Cell:
 class Run:
     def __init__(self, cell: Cell) -> None:
         self.requests: list[Request] = []
-        self.script = Script(cell.scenario, cell.constants, cell.seed, cell.workers, cell.each)
+        self.script = Script(cell.scenario, cell.constants, cell.seed, cell.workers, cell.each, cell.load)
         self._cell = cell
         self._timeline = Timeline()
         speeds = cell.scenario.speeds(cell.workers)
-        self.engines = [
-            Engine(number, cell.constants, self._timeline, speed) for number, speed in enumerate(speeds)
-        ]
+        self.engines = [Engine(number, cell.constants, self._timeline, speed) for number, speed in enumerate(speeds)]
         self._sessions: dict[Request, Session] = {}
         self._imbalances: list[float] = []
         self.routers, self._spread = rules.build(

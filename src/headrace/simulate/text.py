@@ -1,9 +1,9 @@
 """Prompts as what engines and routers see of them: chained hashes of their blocks, and no words.
 
-A text is a row of pieces (a system prompt, a document, a turn), each with a name and a length. Two texts that begin with
-the same pieces have the same first hashes. One chain serves both: an engine's prefix cache holds its hashes as they are,
-and ``x-headrace-prefix``, whose blocks grow from 256 B to 16 KiB, is a selection of them, at ``TOKEN_BYTES`` bytes a
-token.
+A text is a row of pieces (a system prompt, a document, a turn), each with a name and a length. Two texts that begin
+with the same pieces have the same first hashes. One chain serves both: an engine's prefix cache holds its hashes as
+they are, and ``x-headrace-prefix``, whose blocks grow from 256 B to 16 KiB, is a selection of them, at ``TOKEN_BYTES``
+bytes a token.
 """
 
 from __future__ import annotations

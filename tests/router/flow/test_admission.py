@@ -91,6 +91,21 @@ def test_request_that_the_kv_cache_cannot_take_waits_for_room() -> None:
     assert people.order == ["first", "second", "third"]
 
 
+def test_prompts_that_wait_inside_a_worker_and_answers_that_grow_leave_no_room() -> None:
+    people, _, [worker], _ = crowd(slots=8, kv_total=200, block_size=16)
+    people.come("first", cost="1000,200")
+    people.come("second", cost="1000,200")
+    full = {"max_running": 8, "kv_total": 200, "block_size": 16}
+    tell(worker, kv_used=63, **full)  # the first has its place, the second waits for the step
+    people.come("third", cost="1000,200")
+    assert people.order == ["first", "second"]
+    tell(worker, kv_used=63, queued_tokens=1500, **full)  # other routers' too
+    assert people.order == ["first", "second"]
+    people.leave_one()
+    tell(worker, kv_used=0, **full)
+    assert people.order == ["first", "second", "third"]
+
+
 def test_request_larger_than_any_cache_is_tried_alone() -> None:
     people, _, _, _ = crowd(slots=8, kv_total=10, block_size=16)
     people.come("huge", cost="5000,100")

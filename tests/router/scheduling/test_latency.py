@@ -118,6 +118,20 @@ def test_cached_prompt_is_worth_what_its_prefill_takes() -> None:
     assert moved.uncached == 4000
 
 
+def test_full_fleet_computes_nothing_twice_though_another_worker_would_be_a_little_sooner() -> None:
+    scheduler = profiles.build("latency", {}, random.Random(1))
+    [holder, other] = ready(2)
+    mine = ticket(prefix=prefix(*range(4)), cost="1000,1")
+    scheduler.pick(mine, [holder], 0.0)
+    begin = ticket(cost="1500,1")  # before the prompt there, by the prior 0.15 s; to compute it again takes 0.1 s
+    for usage, expected in ((0, other), (900, holder)):
+        for worker in (holder, other):
+            tell(worker, kv_used=usage, kv_total=1000, block_size=1_000_000)
+        holder.prefill = begin.prompt_tokens
+        again = ticket(prefix=prefix(*range(4)), cost="1000,1")
+        assert scheduler.choose(again, [holder, other])[0] is expected
+
+
 def test_faster_worker_is_preferred_once_it_is_known() -> None:
     scorer = Latency(PrefixIndex())
     fast, slow = ready(2)

@@ -59,6 +59,16 @@ def test_what_is_shared_in_between_is_found_up_to_a_factor() -> None:
         assert common / 64 / 1.5 <= share <= common / 64 + 1e-9
 
 
+def test_third_prompt_with_a_beginning_is_told_exactly_where_it_parts() -> None:
+    index = PrefixIndex()
+    first, second = ready(2)
+    shared = range(29)  # between the depths 22 and 32
+    index.add(keys(*shared, 100, *range(200, 220)), first)
+    index.add(keys(*shared, 101, *range(200, 220)), first)
+    index.add(keys(*shared, 102, *range(200, 220)), second)
+    assert shares(index, keys(*shared, 103), [first, second]) == pytest.approx([29 / 30, 29 / 30])
+
+
 def test_forgotten_worker_has_nothing_and_its_place_is_used_again() -> None:
     index = PrefixIndex()
     first, second, third = ready(3)

@@ -10,6 +10,11 @@ output tokens. A model that is learned needs no table of GPUs, so vLLM beside Te
 ones, get what each can take. llm-d's predicted latency scorer does the same with a sidecar of gradient-boosted trees
 and, as published, for uniform pools.
 
+To it comes what the placement costs the others: while a worker computes a prompt, what runs there and what comes next
+waits. Of two workers on which a request would have its first token at the same time the one that computes less is
+taken, and the more so the fuller they are. To look at the request alone wastes the caches just when the work that they
+save is missed (``docs/simulator.md``).
+
 Cold start: until a worker has shown itself, it is taken to be like those that have (the mean of their models), and
 the first ones to be like the prior below, by which more to compute, more before it and more beside it are each worse.
 Else the first worker that turned out better than the prior would get everything, and nobody would ever learn of the
@@ -41,6 +46,8 @@ _LEARNED = 16
 """Observations after which a worker's model is believed, and worth handing on."""
 _CROWD = 0.0005
 """Seconds that a running request costs at least."""
+_OTHERS = 5.0
+"""What computing a token again costs the others on a full worker, in that token's own time."""
 
 
 class Latency(Scorer):
@@ -63,8 +70,10 @@ class Latency(Scorer):
             a, b, c, d, e, _ = models.judge(worker)
             uncached = prompt * (1.0 - cached(matches, worker)) if matches else prompt
             before = (worker.prefill + worker.load.queued_tokens) / 1000
-            crowd = (d + _CROWD) * max(worker.in_flight, worker.told)
-            expected.append(_LEAST_SECONDS + a + b * uncached + c * before + crowd + e * worker.kv_usage)
+            requests = max(worker.in_flight, worker.told)
+            full = worker.kv_usage or requests / worker.load.max_running
+            own = b * uncached * (1.0 + _OTHERS * full)
+            expected.append(_LEAST_SECONDS + a + own + c * before + (d + _CROWD) * requests + e * worker.kv_usage)
         best = min(expected)
         return [best / seconds for seconds in expected]
 

@@ -6,7 +6,9 @@ prompt's hashes until no worker is left, and so finds for every worker how much 
 
 Not every block is stored: of a prompt of n blocks the last one, and those at depths that grow by about √2 (1, 2, 3, 4,
 6, 8, 11, 16, …). The next turn of a conversation begins with all of the one before, so its last block is met exactly;
-what two prompts share in between is found up to √2. This takes a fifth to a tenth of the memory and the time.
+what two prompts share in between is found up to √2. This takes a fifth to a tenth of the memory and the time. Where a
+prompt is the second with a beginning, the blocks between the last depth that is known and the next are stored too: the
+third one learns exactly where they part.
 
 Bounded: each worker has its own least-recently-used order over the entries it is in, as large as its share of the
 capacity, or as its KV cache where it tells that. The deep end of a chain is always dropped before its beginning.
@@ -27,6 +29,8 @@ _ENDS = tuple(accumulate(size for size in (256, 1024, 4096, 16384) for _ in rang
 """Bytes of the prompt up to each block's end."""
 _GRID = (0, 1, 2, 3, 5, 7, 10, 15, 21, 31, 44, 63, 89, 127, 180)
 _STOPS = frozenset(_GRID)
+_NEXT = tuple(min((stop for stop in _GRID if stop > depth), default=len(_ENDS)) for depth in range(len(_ENDS)))
+"""For each depth the next that is stored of every prompt."""
 
 
 def _stored(count: int) -> tuple[tuple[int, int], ...]:
@@ -134,17 +138,36 @@ class PrefixIndex:
         recent = self._recent.get(worker) or self._enter(worker)
         entries, holders = recent.entries, self._holders
         grown = False
+        known = -1
         for depth, covered in _STORED[len(keys)]:
             key = keys[depth]
             if key in entries:
                 entries.move_to_end(key)
+                known = max(known, depth)
             else:
                 entries[key] = covered
                 recent.size += covered
-                holders[key] = holders.get(key, 0) | recent.bit
+                mask = holders.get(key, 0)
+                holders[key] = mask | recent.bit
                 grown = True
+                if mask and depth > known:
+                    known = depth
         if grown:
+            if known >= 0:
+                self._part(keys, known, recent)
             self._shrink(worker, recent)
+
+    def _part(self, keys: Sequence[bytes], known: int, recent: _Recent) -> None:
+        """Store where the prompt parts from one that is known up to that depth: what is known of the blocks after it.
+
+        Where nothing is, as of the second prompt with a beginning, all of them up to the next depth.
+        """
+        between = keys[known + 1 : min(_NEXT[known], len(keys) - 1)]
+        holders, entries = self._holders, recent.entries
+        for key in reversed([key for key in between if key in holders] or between):
+            if key not in entries:
+                entries[key] = 0
+                holders[key] = holders.get(key, 0) | recent.bit
 
     def forget(self, worker: Worker) -> None:
         """Its cache is empty, or it is gone."""

@@ -12,6 +12,7 @@ No clock, no randomness and no I/O of its own: the same code decides in virtual 
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,26 +35,26 @@ class Filter(Protocol):
         """Those of ``candidates`` that can; ``members`` are all workers of the pool."""
 
 
-class Scorer:
+class Scorer(ABC):
     """One reason to prefer a worker. Subclasses override what they need; what they do not costs nothing."""
 
     name: str
 
+    @abstractmethod
     def score(self, ticket: Ticket, candidates: Sequence[Worker]) -> Sequence[float]:
         """One number for each candidate, from 0 (worst) to 1 (best)."""
-        raise NotImplementedError
 
     def favourites(self, ticket: Ticket, workers: Sequence[Worker]) -> Iterable[Worker]:
         """Workers that must be among those that are scored, of a pool with many."""
         return ()
 
-    def placed(self, ticket: Ticket, worker: Worker) -> None:
+    def placed(self, ticket: Ticket, worker: Worker) -> None:  # noqa: B027  a hook
         """The request goes to ``worker``. Sets ``ticket.inputs`` where ``answered`` is to be called for it."""
 
-    def answered(self, worker: Worker, ticket: Ticket, seconds: float, output: int) -> None:
+    def answered(self, worker: Worker, ticket: Ticket, seconds: float, output: int) -> None:  # noqa: B027  a hook
         """The first byte came ``seconds`` after the dispatch, or all of an answer of about ``output`` tokens."""
 
-    def forget(self, worker: Worker) -> None:
+    def forget(self, worker: Worker) -> None:  # noqa: B027  a hook
         """It is gone, or began anew."""
 
 

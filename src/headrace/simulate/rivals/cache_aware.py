@@ -1,10 +1,10 @@
 """``cache_aware`` of sglang-router and vllm-router, with the constants of their command line: 0.3, 64, 1.5.
 
-Where the loads are unbalanced (the most loaded worker has more than 64 requests more than the least loaded one, and more
-than 1.5 times as many), the least loaded worker is taken. Else the worker whose tree matches the longest beginning of the
-text, if that is more than 0.3 of it; else the least loaded one again. Loads are this router's own requests; a tree is a
-router's own too. Source: ``cache_aware.rs`` in both projects (policies), read at the versions sglang-router 0.3.2 and
-vllm-router 0.1.17.
+Where the loads are unbalanced (the most loaded worker has more than 64 requests more than the least loaded one, and
+more than 1.5 times as many), the least loaded worker is taken. Else the worker whose tree matches the longest beginning
+of the text, if that is more than 0.3 of it; else the least loaded one again. Loads are this router's own requests; a
+tree is a router's own too. Source: ``policies/cache_aware.rs`` of both projects (sglang-router 0.3.2, vllm-router
+0.1.17). Earlier versions took the worker with the smallest tree where nothing matched, which knows less.
 
 What differs: texts are matched by blocks of 256 B instead of characters. The tree is never large enough here for its
 limit (2²⁶ characters a worker) to matter.
@@ -47,14 +47,13 @@ class CacheAware:
         """The worker that last got the longest known beginning, if that is long enough."""
         depth = 0
         engines: dict[Engine, int] = {}
-        for depth, key in enumerate(request.prompt.keys):
+        for key in request.prompt.keys:
             known = self._last.get(key)
             if known is None:
                 break
             engines = known
-        else:
-            depth = len(request.prompt.keys)
-        if not engines or depth * BLOCK / request.prompt.tokens <= CACHE_THRESHOLD:
+            depth += 1
+        if depth * BLOCK / request.prompt.tokens <= CACHE_THRESHOLD:
             return None
         there = {worker.engine: worker for worker in workers}
         for engine in sorted(engines, key=engines.__getitem__, reverse=True):

@@ -2,8 +2,8 @@
 
 - queue: 1 for the shortest queue in front of an engine, 0 for the longest, linear between (1 if all are equal);
 - KV cache: what part of it is free;
-- prefix: the part of the prompt's blocks that the worker is believed to have. Blocks are 64 characters (16 tokens of 4),
-  256 of them at most; each worker has a least-recently-used list of 31,250.
+- prefix: the part of the prompt's blocks that the worker is believed to have. Blocks are 64 characters (16 tokens of
+  4), 256 of them at most; each worker has a least-recently-used list of 31,250.
 
 Source: gateway-api-inference-extension and llm-d-inference-scheduler (``scorer/queue``, ``scorer/kvcacheutilization``,
 ``multi/prefix``, the default plugins). Requests without a negative priority are not held back where it is saturated, so

@@ -1,8 +1,8 @@
 """Our router: the pool's queue, its scheduler and profile, and the workers' books are the router's own code.
 
 What ``router.delivery``, ``health`` and ``journey`` do with connections is modelled: a look at each worker's ``/load``
-every half second, a worker that is lost is down until a look finds it again, and what it had goes on elsewhere, with the
-part of the answer that is there already (resume).
+every half second, a worker that is lost is down until a look finds it again, and what it had goes on elsewhere, with
+the part of the answer that is there already (resume).
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ class Headrace:
         """It is over."""
         self.in_flight -= 1
         if not request.failed:
-            self._estimator.learn(
-                POOL, request.size, request.prompt.tokens, sequences=1, output_tokens=request.output
-            )
+            self._estimator.learn(POOL, request.size, request.prompt.tokens, sequences=1, output_tokens=request.output)
         self.over(request)
 
     def _looks(self, workers: Sequence[Worker]) -> None:

@@ -1,5 +1,5 @@
-"""Retrieval: instructions, some documents, a question. Documents are shared between prompts, but the prompts are long and
-distinct: a cached prefix ends where the first document differs.
+"""Retrieval: instructions, some documents, a question. Documents are shared between prompts, but the prompts are long
+and distinct: a cached prefix ends where the first document differs.
 """
 
 from __future__ import annotations
