@@ -46,6 +46,14 @@ def test_tenants_beyond_the_bound_are_counted_together() -> None:
     assert values(registry, "llm_api_tenant_requests_total")[OTHER, "ok"] == 50
 
 
+def test_what_never_streams_has_no_series_of_streams() -> None:
+    registry = Registry()
+    ApiMetrics(registry).finished(made(model="embedder"))
+    assert {family.name for family in registry.snapshot() if family.kind == "histogram" and family.children} == {
+        "llm_api_request_duration_seconds"
+    }
+
+
 @pytest.mark.parametrize(
     ("status", "word"),
     [(200, "ok"), (202, "ok"), (400, "refused"), (404, "refused"), (429, "limited"), (499, "gone"), (503, "failed")],

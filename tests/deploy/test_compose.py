@@ -77,7 +77,8 @@ def test_prometheus_scrapes_the_ops_port_of_every_service() -> None:
     targets = {target for entry in entries for target in entry["targets"]}
     for entry in entries:
         assert [entry["labels"]["job"]] == [target.split(":")[0] for target in entry["targets"]]
-        assert {"job", "namespace", "pod"} == set(entry["labels"])
+        assert {"job", "namespace", "pod"} == set(entry["labels"]) - {"optional"}
+        assert ("optional" in entry["labels"]) == ("profiles" in SERVICES[entry["labels"]["job"]])
     ports = {"llm-web": 9180}
     for name in OURS:
         section = {"llm-api": "api", "router": "router"}.get(name, name.removesuffix("-worker"))

@@ -12,7 +12,7 @@ from tests.monitoring.rules import ROOT, RULES
 SAMPLES = sorted((ROOT / "tests" / "samples").glob("*.prom"))
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? [^ ]+$", re.MULTILINE)
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="')
-TARGET = {"job", "instance", "namespace", "pod", "model"}
+TARGET = {"job", "instance", "namespace", "pod", "model", "optional"}
 """Labels that a scrape configuration gives."""
 
 

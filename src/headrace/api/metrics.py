@@ -67,10 +67,11 @@ class ApiMetrics:
             self.errors.labels(record.path, record.reason).inc()
         series.tokens.count(record)
         if record.stream and record.ttft_ms:
-            series.ttft.observe(record.ttft_ms / 1000, trace)
+            stream = series.stream or series.open_stream()
+            stream.ttft.observe(record.ttft_ms / 1000, trace)
             if record.completion_tokens > 1:
                 spread = record.total_ms - record.ttft_ms - record.client_stall_ms
-                series.itl.observe(max(0.0, spread) / 1000 / (record.completion_tokens - 1), trace)
+                stream.itl.observe(max(0.0, spread) / 1000 / (record.completion_tokens - 1), trace)
         if record.tenant:
             self._count_tenant(record)
 
@@ -168,12 +169,27 @@ class _Tokens:
 class _Series:
     """The children that each request of one path and model touches, looked up once."""
 
-    __slots__ = ("duration", "itl", "ok", "tokens", "ttft")
+    __slots__ = ("_metrics", "_model", "duration", "ok", "stream", "tokens")
 
     def __init__(self, metrics: ApiMetrics, path: str, model: str) -> None:
         self.ok = metrics.requests.labels(path, model, "200")
         self.duration = metrics.duration.labels(path, model)
         self.tokens = _Tokens(metrics.tokens, model)
+        self.stream: _Stream | None = None
+        self._metrics, self._model = metrics, model
+
+    def open_stream(self) -> _Stream:
+        """With the first stream: what never streams needs no such series."""
+        self.stream = _Stream(self._metrics, self._model)
+        return self.stream
+
+
+class _Stream:
+    """What streams touch besides."""
+
+    __slots__ = ("itl", "ttft")
+
+    def __init__(self, metrics: ApiMetrics, model: str) -> None:
         self.ttft = metrics.ttft.labels(model)
         self.itl = metrics.itl.labels(model)
 
