@@ -27,12 +27,12 @@ _HEAD = """# Metrics
 
 <!-- Written by scripts/metrics.py from the code. -->
 
-Each service tells Prometheus about itself at `/metrics` of its ops port. How they are scraped, and the rules, alerts
-and dashboards over them: [monitoring.md](monitoring.md).
+Each service tells Prometheus about itself at `/metrics` of its ops port. How they are collected:
+[scraping.md](scraping.md); the rules and alerts over them: [alerts.md](alerts.md).
 
 Names are `<service>_<what>_<unit>`: `llm_api_*`, `llm_router_*`, `cpu_worker_*`, `bert_worker_*`; `llm_worker_*` is
 what every worker has, whatever its engine. vllm-worker and trt-worker pass their engine's own text on (`vllm:*`,
-`trtllm_*`), and the [recording rules](monitoring.md) make all of them comparable. Counters end in `_total`; times are
+`trtllm_*`), and the [recording rules](alerts.md) make all of them comparable. Counters end in `_total`; times are
 seconds (`_seconds`), parts of a whole are 0 to 1 (`_ratio`). Of several processes behind one port (`--processes`)
 counters and histograms are summed, gauges as the table says. llm-web's are Caddy's own (`caddy_*`).
 

@@ -10,6 +10,7 @@ import yaml
 
 from tests.monitoring.rules import ALERTS, FILES, ROOT, RULES, Rule, promtool
 
+LIST = ROOT / "docs" / "alerts.md"
 RUNBOOKS = ROOT / "docs" / "runbooks" / "alerts"
 SECTIONS = ("What it means", "What users feel", "First look", "Fix", "When it lies")
 
@@ -45,6 +46,11 @@ def test_alert_says_what_to_do(rule: Rule) -> None:
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == list(SECTIONS)
     look = text.split("## First look")[1].split("## Fix")[0]
     assert re.search(r"^    \S", look, re.MULTILINE), "a command to look with"
+
+
+def test_the_list_of_alerts_is_whole() -> None:
+    rows = re.findall(r"^\| \[(\w+)\]\(\S+\) \| (\w+) \| (.*?) \|", LIST.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [(rule.name, rule.body["labels"]["severity"], rule.body.get("for", "at once")) for rule in ALERTS]
 
 
 def test_no_page_is_about_an_alert_that_is_gone() -> None:
