@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy.charts import Object, render
 from tests.monitoring.known import SAMPLES, TARGET, known, of_code
@@ -67,6 +68,12 @@ def test_autoscalers_ask_for_what_there_is() -> None:
     (hpa,) = [item for item in render({"workers": scaled}) if item["kind"] == "HorizontalPodAutoscaler"]
     metric = hpa["spec"]["metrics"][0]["external"]["metric"]
     assert set(metric["selector"]["matchLabels"]) <= KNOWN[metric["name"]]
+    values = yaml.safe_load((ROOT / "deploy" / "platform" / "prometheus-adapter" / "values.yaml").read_text())
+    (rule,) = values["rules"]["external"]
+    assert rule["seriesQuery"].startswith(metric["name"])
+    check(rule["seriesQuery"])
+    query = rule["metricsQuery"].replace("<<.Series>>", metric["name"])
+    check(query.replace("<<.LabelMatchers>>", 'namespace="llm", pool="m"'))
 
 
 def test_documentation_names_what_there_is() -> None:
