@@ -9,7 +9,7 @@ import pytest
 import yaml
 from scripts.images import catalogue
 
-from tests.deploy.charts import ROOT, pods, render
+from tests.deploy.charts import CHART, ROOT, pods, render
 from tests.deploy.resources import plain_files, validate
 
 NAMES = {image.name for image in catalogue()}
@@ -166,3 +166,17 @@ def test_waves_bring_the_platform_first() -> None:
         < waves["llm-staging"]
         < waves["llm-prod"]
     )
+
+
+def test_the_kinds_of_monitors_come_before_those_who_have_some() -> None:
+    """And Prometheus chooses them by the name of its own release, in the namespace from which policies let it in."""
+    applications = {item["metadata"]["name"]: item for item in of("Application")}
+
+    def wave(name: str) -> int:
+        return int(applications[name]["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+
+    assert all(wave("monitoring") < wave(name) for name in ("ingress-nginx", "llm-staging", "llm-prod"))
+    spec = applications["monitoring"]["spec"]
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert spec["sources"][0]["helm"]["releaseName"] == defaults["monitoring"]["labels"]["release"]
+    assert spec["destination"]["namespace"] == defaults["networkPolicy"]["monitoring"]["namespace"]
