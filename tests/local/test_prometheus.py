@@ -23,7 +23,7 @@ from headrace.local.child import Program, State
 from headrace.local.prometheus import Target
 from tests.local.yard import Yard, free_port, until
 
-TARGETS = (Target("llm-api", "llm-api", 9100), Target("cpu-worker", "cpu-worker-2", 9141, "small"))
+TARGETS = (Target("llm-api", "llm-api", 9100), Target("cpu-worker", "cpu-worker-2", 9141))
 
 
 def configuration(**exporters: str) -> Any:
@@ -38,7 +38,7 @@ def test_each_service_is_scraped_with_the_labels_of_a_cluster() -> None:
         "cpu-worker": [
             {
                 "targets": ["127.0.0.1:9141"],
-                "labels": {"namespace": "local", "pod": "cpu-worker-2", "model": "small"},
+                "labels": {"namespace": "local", "pod": "cpu-worker-2"},
             }
         ],
     }

@@ -28,18 +28,16 @@ _LOOK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service of the platform, by its ops port; ``model`` is what a worker serves."""
+    """A service of the platform, by its ops port."""
 
     job: str
     name: str
     ops_port: int
-    model: str = ""
 
     @property
     def labels(self) -> dict[str, str]:
         """The same as on a cluster, where they come from the pod."""
-        labels = {"namespace": NAMESPACE, "pod": self.name}
-        return {**labels, "model": self.model} if self.model else labels
+        return {"namespace": NAMESPACE, "pod": self.name}
 
 
 def binary() -> str:
@@ -72,6 +70,7 @@ def command(program: str, *, file: Path, data: Path, port: int) -> tuple[str, ..
         f"--web.listen-address=127.0.0.1:{port}",
         f"--query.max-samples={_SAMPLES_PER_QUERY}",
         "--query.max-concurrency=4",
+        "--enable-feature=exemplar-storage",  # the trace of a slow request
     )
 
 

@@ -157,8 +157,7 @@ class StackBuilder:
         program = prometheus.binary()
         targets = [prometheus.Target(service.name, service.name, service.ops_port) for service in services]
         targets += [
-            prometheus.Target(f"{worker.engine.kind}-worker", child.name, child.ops_port, worker.name)
-            for worker, child in workers
+            prometheus.Target(f"{worker.engine.kind}-worker", child.name, child.ops_port) for worker, child in workers
         ]
         exporters = dict(settings.exporters)
         if "node-exporter" not in exporters and (found := prometheus.node_exporter()):
