@@ -95,7 +95,13 @@ def configuration(targets: Sequence[Target], *, exporters: Mapping[str, str], in
         "global": {"scrape_interval": pace, "scrape_timeout": pace, "evaluation_interval": pace},
         "rule_files": [f"{rules()}/*.yaml"],
         "scrape_configs": [
-            {"job_name": job, "sample_limit": _SAMPLES_PER_SCRAPE, "body_size_limit": "16MB", "static_configs": static}
+            {
+                "job_name": job,
+                "sample_limit": _SAMPLES_PER_SCRAPE,
+                "body_size_limit": "16MB",
+                "honor_labels": job in exporters,  # kube-state-metrics speaks of other namespaces and pods than its own
+                "static_configs": static,
+            }
             for job, static in jobs.items()
         ],
     }
