@@ -30,7 +30,7 @@ _NOW = Row(
         ),
         stat(
             "Failed",
-            "Part of the requests that ended with a 5xx, of the worst model. Ours to answer for: open SLO if it is not near 0.",
+            "Part of the requests that ended with a 5xx, of the worst model. Not near 0: open SLO.",
             "percentunit",
             Query(f"max(llm:error_ratio:rate5m{{{OF_USERS}}})", ""),
             [(0.001, "yellow"), (0.01, "red")],

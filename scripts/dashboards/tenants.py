@@ -60,7 +60,7 @@ _USE = Row(
         ),
         Panel(
             "Cost of an hour",
-            "At the pace of the last hour, by llm:token_price (of your currency; the chart's monitoring.prices sets it).",
+            "At the pace of the last hour, in the currency of llm:token_price (the chart's monitoring.prices).",
             "short",
             [Query(f"sum by (tenant) (llm:tenant_cost_per_hour{{{_OF_TENANT}}})", "{{tenant}}")],
             stacked=True,
