@@ -15,6 +15,7 @@ DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 WORKER: dict[str, Any] = {"kind": "vllm", "model": "m"}
 OPEN = {
     ("monitoring", "labels"),
+    ("monitoring", "dashboards", "labels"),
     ("web", "config"),
     ("api", "settings"),
     ("router", "settings"),
