@@ -6,13 +6,14 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from redis import Redis
 from sqlalchemy import insert, select, update
 
 from headrace.api.app import ApiService
@@ -162,18 +163,39 @@ async def start_router() -> AsyncIterator[StartRouter]:
         await router.stop()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module with ``BOTH_STORES`` is run on the embedded stores, and on PostgreSQL with Valkey."""
+    if "stores" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_STORES", False):
+        metafunc.parametrize("stores", ["embedded", "distributed"], indirect=True)
+
+
+@pytest.fixture
+def stores(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """llm-api's settings for the stores to test on."""
+    if getattr(request, "param", "embedded") == "embedded":
+        yield {}
+        return
+    valkey = request.getfixturevalue("valkey")
+    with closing(Redis.from_url(valkey)) as redis:
+        redis.flushall()  # the keys, and so the names of what is kept for them, are those of other tests
+    with request.getfixturevalue("postgresql").fresh() as url:
+        yield {"database": url, "redis": valkey}
+
+
 @pytest.fixture
 async def start_api(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     installation: tuple[Path, dict[str, str]],
+    stores: dict[str, str],
 ) -> AsyncIterator[StartApi]:
     """Start llm-api in front of routers, given as fakes or as addresses."""
     home, keys = installation
     running: list[Api] = []
     files = ExitStack()
 
-    async def start(*routers: FakeRouter | str, **settings: Any) -> Api:
+    async def start(*routers: FakeRouter | str, **given: Any) -> Api:
+        settings = {**stores, **given}
         where = tmp_path / f"home{len(running)}"
         shutil.copytree(home, where)
         monkeypatch.setenv("HEADRACE_HOME", str(where))

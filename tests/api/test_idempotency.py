@@ -13,6 +13,7 @@ from tests.api.conftest import Api, StartApi, StartRouter, chat, error
 from tests.fakes import Behaviour, answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens
 from tests.wire.peer import wait_for
 
+BOTH_STORES = True
 PLAIN = b"".join(tokens(3, usage=False))
 
 

@@ -21,6 +21,7 @@ from headrace.config import ApiSettings, load
 from headrace.errors import ConfigError, Overloaded, Unauthorized
 from tests.api.conftest import Api, StartApi, StartRouter, error
 
+BOTH_STORES = True
 AUDIENCE = "https://headrace.example"
 
 
