@@ -41,10 +41,12 @@ class Load:
 
     async def get_on(self, events: int = GOT_ON) -> None:
         """Wait until each stream that runs now has seen so many events more, or is at its end."""
-        before = {number: (stream, len(stream.events)) for number, stream in self._running.items()}
         async with asyncio.timeout(PATIENCE):
-            while len(self._running) < self._streams or any(
-                self._running.get(number) is stream and len(stream.events) < count + events
+            while len(self._running) < self._streams:
+                await asyncio.sleep(0.05)
+            before = {number: (stream, len(stream.events)) for number, stream in self._running.items()}
+            while any(
+                self._running[number] is stream and len(stream.events) < count + events
                 for number, (stream, count) in before.items()
             ):
                 await asyncio.sleep(0.05)

@@ -82,6 +82,16 @@ def test_engine_that_cannot_show_its_progress_gets_more_time() -> None:
     assert list(suspects([blind, peer], NOW)) == [blind]
 
 
+def test_engine_that_froze_before_its_first_step_is_asked_once_it_is_down() -> None:
+    frozen, peer = ready(2)
+    busy(frozen, SOONER + 1, Stream())
+    tell(frozen, iterations=0)
+    busy(peer, 0, Stream(NOW))
+    assert suspects([frozen, peer], NOW) == {}
+    frozen.turn(State.DOWN, "it does not answer /readyz")
+    assert list(suspects([frozen, peer], NOW)) == [frozen]
+
+
 def test_event_of_any_stream_is_a_sign() -> None:
     [worker] = ready(1)
     busy(worker, 100, Stream(NOW - 50), Stream(NOW - 5), Stream())

@@ -6,7 +6,8 @@ its busy peers got on in the last ``RECENT`` seconds, since then it is not the l
 silent, and a stream that we do not read because its client is slow says nothing about the worker. Nor does a 4xx.
 
 An engine without a step counter whose requests do not stream, or have not begun to, cannot show that it works: it
-gets ``BLIND`` seconds, and its peers prove nothing.
+gets ``BLIND`` seconds, and its peers prove nothing. Unless it is down: what does not answer looks either gets no more
+time than others, even if it froze before its first step.
 
 Also suspect is a worker that answered ``FAILURES`` requests in a row with a 5xx (but 503) without finishing one.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from headrace.router.worker import Worker
+from headrace.router.worker import State, Worker
 
 PATIENCE = 30.0
 SOONER = 10.0
@@ -53,6 +54,7 @@ def suspects(members: Collection[Worker], now: float) -> dict[Worker, str]:
 
 def _patience(worker: Worker, peers_advance: bool) -> float:
     """How long its silence means nothing."""
-    if not worker.load.iterations and not any(attempt.last_event for attempt in worker.attempts):
+    seen = worker.load.iterations or any(attempt.last_event for attempt in worker.attempts)
+    if not seen and worker.state is not State.DOWN:
         return BLIND
     return SOONER if peers_advance else PATIENCE
