@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos bench-gateway bench-bert clean
+.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos bench bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ chaos: ## Everything that may break, broken, with new chances each time (ROUNDS=
 		SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "==> round $$round: make chaos SEED=$$SEED" && \
 		SEED=$$SEED HEADRACE_TEST_SLOW_READERS=1000 $(BIN)/python -m pytest tests/chaos $(ARGS) || exit 1; unset SEED; done
 
+bench: ## docs/benchmarks.md: beside nginx, LiteLLM, vllm-router, sglang-router, and how cost grows (12 minutes)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.report $(ARGS)
+
 bench-gateway: ## CPU per request and per chunk, against nginx
 	@scripts/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
@@ -93,5 +97,5 @@ bench-bert: ## Embeddings per second
 	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
-	rm -rf .venv .venv-vllm .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-vllm .venv-rivals .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache dist build web/dist web/node_modules

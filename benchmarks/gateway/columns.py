@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 Key = Literal["json", "stream", "latency"]
@@ -12,6 +14,8 @@ FAST_MODEL = "mock"
 PACED_MODEL = "paced"
 """Sends a token every ``PACE``."""
 PACE = "5ms"
+PACES: Mapping[str, str] = MappingProxyType({FAST_MODEL: "0", PACED_MODEL: PACE})
+"""What the mock workers wait between two tokens, by model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,14 +40,25 @@ class Outcome(msgspec.Struct, frozen=True):
     chunks_per_s: float
     wall_s: float
     total_ms: Percentiles | None = None
+    ttfb_ms: Percentiles | None = None
+    """To the first byte, or of a stream to its first event."""
     cpu_us: dict[str, float] = {}
     """CPU microseconds of each process tree, by the pid of its root."""
     first_error: str = ""
 
 
-def load(program: Path, url: str, flags: Sequence[str], *, key: str = "", pids: Sequence[int] = ()) -> Outcome:
+def load(
+    program: Path,
+    url: str,
+    flags: Sequence[str],
+    *,
+    key: str = "",
+    pids: Sequence[int] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Outcome:
     """Put load on ``url``. Raises BenchmarkError if a single answer was wrong."""
     argv = [str(program), "load", "-url", f"{url}/v1/chat/completions", "-key", key, *flags]
+    argv += [word for name, value in (headers or {}).items() for word in ("-header", f"{name}:{value}")]
     argv += ["-pids", ",".join(map(str, pids))]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=_LOAD_TIMEOUT, check=False)

@@ -10,9 +10,9 @@ from string import Template
 _MAIN = Template(
     """\
 daemon off;
-worker_processes 1;
+worker_processes $processes;
 pid $folder/nginx.pid;
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 http {
     access_log off;
     keepalive_requests 1000000;
@@ -50,7 +50,7 @@ def binary() -> str | None:
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
 
 
-def render(folder: Path, upstreams: Mapping[int, int], streaming: set[int]) -> str:
+def render(folder: Path, upstreams: Mapping[int, int], streaming: set[int], processes: int = 1) -> str:
     """The configuration: a server on each port of ``upstreams``, in front of the worker on the port it maps to.
 
     Ports in ``streaming`` pass each piece on as it comes; the others gather an answer before they send it.
@@ -59,7 +59,7 @@ def render(folder: Path, upstreams: Mapping[int, int], streaming: set[int]) -> s
         _SERVER.substitute(port=port, upstream=upstream, buffering="off" if port in streaming else "on")
         for port, upstream in upstreams.items()
     )
-    return _MAIN.substitute(folder=folder, servers=servers)
+    return _MAIN.substitute(folder=folder, servers=servers, processes=processes)
 
 
 def command(executable: str, folder: Path) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.gateway import nginx
-from benchmarks.gateway.columns import FAST_MODEL, PACE, PACED_MODEL
+from benchmarks.gateway.columns import FAST_MODEL, PACES
 from benchmarks.gateway.processes import Processes, Running, free_ports, wait_ready
 from headrace.store.secret import new_id, new_key
 
@@ -24,6 +24,8 @@ class Target:
     key: str = ""
     services: Mapping[str, int] = field(default_factory=dict)
     """Roots of the process trees whose CPU counts."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """That requests need besides those that every client sends; ``{model}`` in them is the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +36,33 @@ class Stack:
     """None where nginx is not installed."""
 
 
-def start(processes: Processes, loadbench: Path, process_count: int, samples: Path | None = None) -> Stack:
-    """Start everything and wait until it is ready. Raises BenchmarkError.
+def start(
+    processes: Processes,
+    loadbench: Path,
+    process_count: int,
+    samples: Path | None = None,
+    paces: Mapping[str, str] = PACES,
+) -> Stack:
+    """Start everything, a mock worker for each of ``paces``, and wait until it is ready. Raises BenchmarkError.
 
     With ``samples`` llm-api and router are sampled and leave ``api.stacks`` and ``router.stacks`` in that folder.
     """
-    workers = _start_workers(processes, loadbench)
+    workers = start_workers(processes, loadbench, paces)
     direct = Target("direct", {model: f"http://127.0.0.1:{port}" for model, port in workers.items()})
-    return Stack(direct, _start_headrace(processes, direct, process_count, samples), _start_nginx(processes, workers))
+    headrace = start_headrace(processes, specifications(direct), process_count, samples)
+    return Stack(direct, headrace, _start_nginx(processes, workers, process_count))
 
 
-def _start_workers(processes: Processes, loadbench: Path) -> dict[str, int]:
-    ports = dict(zip((FAST_MODEL, PACED_MODEL), free_ports(2), strict=True))
+def start_workers(processes: Processes, loadbench: Path, paces: Mapping[str, str]) -> dict[str, int]:
+    """Mock workers; their ports by model."""
+    ports = dict(zip(paces, free_ports(len(paces)), strict=True))
     for model, port in ports.items():
-        pace = PACE if model == PACED_MODEL else "0"
-        argv = [str(loadbench), "worker", "-addr", f"127.0.0.1:{port}", "-model", model, "-interval", pace]
+        argv = [str(loadbench), "worker", "-addr", f"127.0.0.1:{port}", "-model", model, "-interval", paces[model]]
         wait_ready(processes.start(f"worker-{model}", argv), port, "/health")
     return ports
 
 
-def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | None:
+def _start_nginx(processes: Processes, workers: Mapping[str, int], process_count: int) -> Target | None:
     executable = nginx.binary()
     if executable is None:
         return None
@@ -61,7 +70,8 @@ def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | N
     folder.mkdir()
     ports = dict(zip(workers, free_ports(len(workers)), strict=True))
     upstreams = {ports[model]: workers[model] for model in workers}
-    config = nginx.render(folder, upstreams, streaming={ports[PACED_MODEL]})
+    streaming = {port for model, port in ports.items() if model != FAST_MODEL}
+    config = nginx.render(folder, upstreams, streaming, process_count)
     (folder / "nginx.conf").write_text(config, encoding="utf-8")
     running = processes.start("nginx", nginx.command(executable, folder))
     for port in ports.values():
@@ -70,7 +80,15 @@ def _start_nginx(processes: Processes, workers: Mapping[str, int]) -> Target | N
     return Target("nginx", urls, services={"nginx": running.pid})
 
 
-def _start_headrace(processes: Processes, workers: Target, process_count: int, samples: Path | None) -> Target:
+def specifications(workers: Target) -> list[str]:
+    """As ``headrace router --worker`` takes them."""
+    return [f"{model}={url}" for model, url in workers.urls.items()]
+
+
+def start_headrace(
+    processes: Processes, workers: Sequence[str], process_count: int = 1, samples: Path | None = None
+) -> Target:
+    """llm-api and the router in front of ``workers``, each ``MODEL=URL``."""
     router_port, router_ops, api_port, api_ops = free_ports(4)
     key = new_key(new_id())
     env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
@@ -87,11 +105,12 @@ def _start_headrace(processes: Processes, workers: Target, process_count: int, s
         wait_ready(running, ops_port, "/readyz")
         return running
 
-    pools = [flag for model, url in workers.urls.items() for flag in ("--worker", f"{model}={url}")]
+    pools = [flag for worker in workers for flag in ("--worker", worker)]
     router = serve("router", router_port, router_ops, pools)
     api = serve("api", api_port, api_ops, ["--router", f"http://127.0.0.1:{router_port}"])
     url = f"http://127.0.0.1:{api_port}"
-    return Target("headrace", dict.fromkeys(workers.urls, url), key, {"api": api.pid, "router": router.pid})
+    models = [worker.partition("=")[0] for worker in workers]
+    return Target("headrace", dict.fromkeys(models, url), key, {"api": api.pid, "router": router.pid})
 
 
 def _python(service: str, samples: Path | None) -> list[str]:

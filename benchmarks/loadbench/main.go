@@ -66,6 +66,7 @@ func worker(args []string) {
 	tokens := fs.Int("tokens", 64, "default completion tokens")
 	interval := fs.Duration("interval", 0, "pause between tokens")
 	ttft := fs.Duration("ttft", 0, "pause before the first token")
+	count := fs.Int("count", 1, "listen so many times, each time with another port where -addr has port 0; the addresses are printed")
 	fs.Parse(args)
 	var running, total atomic.Int64
 	mux := http.NewServeMux()
@@ -75,7 +76,7 @@ func worker(args []string) {
 	mux.HandleFunc("/health/ready", ok)
 	mux.HandleFunc("/v1/models", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("content-type", "application/json")
-		fmt.Fprintf(w, `{"object":"list","data":[{"id":%q,"object":"model","created":1,"owned_by":"vllm","max_model_len":32768}]}`, *model)
+		fmt.Fprintf(w, `{"object":"list","data":[{"id":%q,"object":"model","created":1,"owned_by":"vllm","max_model_len":1000000}]}`, *model)
 	})
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("content-type", "text/plain; version=0.0.4")
@@ -163,16 +164,20 @@ func worker(args []string) {
 			n += len(strings.Fields(m.Content))
 		}
 		w.Header().Set("content-type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"count": n, "max_model_len": 32768, "tokens": make([]int, n)})
+		json.NewEncoder(w).Encode(map[string]any{"count": n, "max_model_len": 1000000, "tokens": make([]int, n)})
 	})
 	mux.HandleFunc("/v1/chat/completions", chat)
 	mux.HandleFunc("/v1/completions", chat)
-	l, err := net.Listen("tcp", *addr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for i := 0; i < *count; i++ {
+		l, err := net.Listen("tcp", *addr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(l.Addr())
+		go http.Serve(l, mux)
 	}
-	http.Serve(l, mux)
+	select {}
 }
 
 // ---- load generator ----
@@ -203,6 +208,13 @@ func load(args []string) {
 	n := fs.Int("n", 2000, "requests")
 	stream := fs.Bool("stream", false, "stream")
 	key := fs.String("key", "", "bearer key")
+	keyFile := fs.String("keys", "", "file of bearer keys, one a line, that take turns")
+	headers := map[string]string{}
+	fs.Func("header", "a further header, as name:value; may be given again", func(text string) error {
+		name, value, _ := strings.Cut(text, ":")
+		headers[name] = value
+		return nil
+	})
 	tokens := fs.Int("tokens", 0, "max_tokens to ask for")
 	prompt := fs.Int("prompt", 200, "prompt words")
 	pids := fs.String("pids", "", "comma-separated pids whose trees' CPU to count")
@@ -221,12 +233,25 @@ func load(args []string) {
 		body["stream_options"] = map[string]bool{"include_usage": true}
 	}
 	payload, _ := json.Marshal(body)
+	keys := []string{*key}
+	if *keyFile != "" {
+		text, err := os.ReadFile(*keyFile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		keys = strings.Fields(string(text))
+	}
+	var turn atomic.Int64
 	one := func() result {
 		t0 := time.Now()
 		req, _ := http.NewRequest("POST", *url, bytes.NewReader(payload))
 		req.Header.Set("content-type", "application/json")
-		if *key != "" {
-			req.Header.Set("authorization", "Bearer "+*key)
+		if key := keys[int(turn.Add(1))%len(keys)]; key != "" {
+			req.Header.Set("authorization", "Bearer "+key)
+		}
+		for name, value := range headers {
+			req.Header.Set(name, value)
 		}
 		resp, err := client.Do(req)
 		if err != nil {
