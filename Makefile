@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos bench bench-gateway bench-bert clean
+.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos fuzz soak bench bench-gateway bench-bert clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ test: ## Everything: lint, then all tests (ARGS="-k name")
 	@$(BIN)/headrace models pull demo
 	@$(MAKE) --no-print-directory lint
 	@scripts/web.sh test
-	@$(BIN)/python -m pytest -m "not images and not browser and not chaos and not fuzz" $(ARGS)
+	@$(BIN)/python -m pytest -m "not images and not browser and not chaos" $(ARGS)
 
 test-web: ## The page in a real Chromium, on the whole platform (needs Debian's chromium)
 	@scripts/bootstrap.sh dev
@@ -44,7 +44,7 @@ images: ## Build the container images that need no base from elsewhere, and try 
 check: ## The two-minute loop: lint, and the tests that start no engine
 	@scripts/bootstrap.sh dev
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel and not images and not fuzz" $(ARGS)
+	@$(BIN)/python -m pytest -m "not e2e and not gpu and not wheel and not images" $(ARGS)
 
 lint: ## Style, types and the direction of imports
 	@scripts/bootstrap.sh dev
@@ -82,6 +82,15 @@ chaos: ## Everything that may break, broken, with new chances each time (ROUNDS=
 	@for round in $$(seq $(if $(SEED),1,$(or $(ROUNDS),3))); do \
 		SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "==> round $$round: make chaos SEED=$$SEED" && \
 		SEED=$$SEED HEADRACE_TEST_SLOW_READERS=1000 $(BIN)/python -m pytest tests/chaos $(ARGS) || exit 1; unset SEED; done
+
+fuzz: ## Made-up bytes for the parser, the event splitter and the resume splicer, for long (ARGS="--hypothesis-seed=1")
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m pytest --hypothesis-profile=long tests/fuzz tests/wire/test_connection_properties.py \
+		tests/wire/test_relay_properties.py tests/router/resume/test_properties.py tests/router/resume/test_seam.py $(ARGS)
+
+soak: ## Half an hour at 70 % load with churn: is all flat? (ARGS="--minutes 3")
+	@scripts/bootstrap.sh dev
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 bench: ## docs/benchmarks.md: beside nginx, LiteLLM, vllm-router, sglang-router, and how cost grows (12 minutes)
 	@scripts/bootstrap.sh dev

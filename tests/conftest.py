@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.stores import (  # noqa: F401  fixtures of all tests
     database_url,
@@ -14,6 +15,7 @@ from tests.stores import (  # noqa: F401  fixtures of all tests
     valkey_gate,
 )
 
+settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)  # make fuzz
 _MAY_SKIP = ("gpu", "wheel")
 
 

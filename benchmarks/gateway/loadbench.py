@@ -40,11 +40,11 @@ class Outcome(msgspec.Struct, frozen=True):
     chunks_per_s: float
     wall_s: float
     total_ms: Percentiles | None = None
-    ttfb_ms: Percentiles | None = None
-    """To the first byte, or of a stream to its first event."""
     cpu_us: dict[str, float] = {}
     """CPU microseconds of each process tree, by the pid of its root."""
     first_error: str = ""
+    ttfb_ms: Percentiles | None = None
+    """To the first byte, or of a stream to its first event."""
 
 
 def load(

@@ -209,6 +209,7 @@ func load(args []string) {
 	stream := fs.Bool("stream", false, "stream")
 	key := fs.String("key", "", "bearer key")
 	keyFile := fs.String("keys", "", "file of bearer keys, one a line, that take turns")
+	rate := fs.Float64("rate", 0, "begin so many requests a second at most; 0: as fast as they are answered")
 	headers := map[string]string{}
 	fs.Func("header", "a further header, as name:value; may be given again", func(text string) error {
 		name, value, _ := strings.Cut(text, ":")
@@ -337,6 +338,9 @@ func load(args []string) {
 				i := next.Add(1) - 1
 				if i >= int64(*n) {
 					return
+				}
+				if *rate > 0 {
+					time.Sleep(time.Until(t0.Add(time.Duration(float64(i) / *rate * float64(time.Second)))))
 				}
 				results[i] = one()
 			}

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.soak``: a million requests, and what memory they leave behind; see docs/benchmarks.md."""
+"""``python -m benchmarks.soak``: what much time, or a million requests, leave behind; see docs/benchmarking.md."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.gateway import loadbench, stack
 from benchmarks.gateway.columns import FAST_MODEL
 from benchmarks.gateway.processes import BenchmarkError, Processes
+from benchmarks.soak import churn
 from benchmarks.soak.memory import Sample, growth, resident
 
 ROUND = 25_000
@@ -23,14 +24,27 @@ _MOST = 8.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--requests", type=int, default=1_000_000, help=f"a multiple of {ROUND:,}")
+    parser.add_argument("--minutes", type=float, default=30.0, help="at 70 %% load, with churn")
+    parser.add_argument("--requests", type=int, help=f"instead: as fast as it goes, so many, a multiple of {ROUND:,}")
     parser.add_argument("--processes", type=int, default=1, help="processes of llm-api and of the router")
     options = parser.parse_args()
     try:
+        if options.requests is None:
+            return steady(options.minutes)
         return soak(max(4, options.requests // ROUND), options.processes)
     except BenchmarkError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
+
+
+def steady(minutes: float) -> int:
+    """The exit code: 1 where something was not flat. Raises BenchmarkError where a single answer was wrong."""
+    program = loadbench.build()
+    with tempfile.TemporaryDirectory(prefix="headrace-soak-") as folder, Processes(Path(folder)) as processes:
+        rounds = churn.run(processes, program, minutes, lambda text: print(text, flush=True))
+    wrong = churn.verdict(rounds)
+    print("\n".join(wrong) if wrong else "flat: memory, file descriptors and latency")
+    return 1 if wrong else 0
 
 
 def soak(rounds: int, process_count: int) -> int:

@@ -1,0 +1,150 @@
+"""Half an hour at 70 % load while workers, keys and clients come and go."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from benchmarks.gateway import loadbench, stack
+from benchmarks.gateway.columns import FAST_MODEL
+from benchmarks.gateway.processes import Processes, Running, free_ports, wait_ready
+from benchmarks.gateway.stack import Target
+from benchmarks.soak.memory import Sample, growth, resident
+from headrace.store.database import Database, default_url
+from headrace.store.keys import KeyStore
+from headrace.store.secret import load_pepper
+
+LOAD = 0.7
+ROUND_SECONDS = 10.0
+MEMORY_MIB = 8.0
+"""That a million requests may leave behind in a service."""
+DESCRIPTORS = 30
+LATENCY = 2.0
+"""Times the median latency of the first half that the second half's may be: the machine is not ours alone."""
+_WORKERS = 3
+_KEYS = 20
+_STREAMS = 5
+"""One round in so many has streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was seen at the end of one round."""
+
+    requests: int
+    """In all so far."""
+    memory: dict[str, float]
+    """MiB, by service."""
+    descriptors: int
+    p50: float
+    """Milliseconds; 0 of a round of streams."""
+
+
+class Keys:
+    """Each round some are made and those of two rounds ago revoked."""
+
+    def __init__(self, store: KeyStore, file: Path) -> None:
+        self.file = file
+        self._store = store
+        self._tenant = store.create_tenant("soak", actor="soak").id
+        self._made: list[list[tuple[str, str]]] = []
+        self._numbers = itertools.count()
+
+    def turn(self) -> None:
+        made = [self._store.create(self._tenant, f"k{next(self._numbers)}", actor="soak") for _ in range(_KEYS)]
+        self._made.append([(key.id, text) for key, text in made])
+        if len(self._made) > 1:
+            self.file.write_text("\n".join(text for _, text in self._made[-2]))
+        if len(self._made) > 2:
+            for key, _ in self._made.pop(0):
+                self._store.revoke(key, actor="soak")
+
+
+def run(processes: Processes, program: Path, minutes: float, tell: Callable[[str], None]) -> list[Round]:
+    """Raises BenchmarkError where a single answer was wrong."""
+    ports = free_ports(_WORKERS)
+    mocks = [_worker(processes, program, port) for port in ports]
+    target = stack.start_headrace(processes, [f"{FAST_MODEL}=http://127.0.0.1:{port}" for port in ports])
+    capacity = _put(program, target, 5_000, 0.0).rps
+    tell(f"{capacity:,.0f} requests a second at most; {LOAD:.0%} of that for {minutes:g} minutes")
+    home = processes.folder / "home"
+    rounds: list[Round] = []
+    with closing(Database(default_url(home))) as database:
+        keys = Keys(KeyStore(database, load_pepper(home)), processes.folder / "keys")
+        keys.turn()
+        time.sleep(2)  # llm-api looks for changes each second
+        total, end = 0, time.monotonic() + minutes * 60
+        for number in itertools.count(1):
+            keys.turn()
+            one = number % _WORKERS
+            mocks[one].process.kill()  # while the load begins: what it had is done again elsewhere
+            streams = number % _STREAMS == 0
+            rate = LOAD * capacity / (4 if streams else 1)
+            outcome = _put(program, target, int(rate * ROUND_SECONDS), rate, keys.file, streams=streams)
+            mocks[one].process.wait()
+            mocks[one] = _worker(processes, program, ports[one])
+            total += outcome.requests
+            p50 = outcome.total_ms.p50 if outcome.total_ms and not streams else 0.0
+            rounds.append(_look(target, total, p50))
+            tell(_line(rounds[-1]))
+            if time.monotonic() > end:
+                return rounds
+    raise AssertionError("unreachable")
+
+
+def verdict(rounds: list[Round]) -> list[str]:
+    """What is not flat; empty if all is. The first quarter fills pools and caches."""
+    wrong = []
+    settled = rounds[len(rounds) // 4 :]
+    for service in rounds[0].memory:
+        slope = growth([Sample(one.requests, one.memory[service]) for one in rounds])
+        if slope > MEMORY_MIB and settled[-1].memory[service] - settled[0].memory[service] > MEMORY_MIB:
+            wrong.append(f"{service} grows by {slope:.1f} MiB for a million requests (at most {MEMORY_MIB:g})")
+    first, second = _halves(one.descriptors for one in settled)
+    if max(second) > max(first) + DESCRIPTORS:
+        wrong.append(f"file descriptors went from {max(first):.0f} to {max(second):.0f}")
+    first, second = _halves(one.p50 for one in settled if one.p50)
+    if median(second) > LATENCY * median(first):
+        wrong.append(f"the median latency went from {median(first):.2f} to {median(second):.2f} ms")
+    return wrong
+
+
+def _halves(values: Iterable[float]) -> tuple[list[float], list[float]]:
+    found = list(values)
+    middle = max(1, len(found) // 2)
+    return found[:middle], found[middle:] or found
+
+
+def _put(
+    program: Path, target: Target, count: int, rate: float, keys: Path | None = None, *, streams: bool = False
+) -> loadbench.Outcome:
+    flags = ["-model", FAST_MODEL, "-c", "32", "-n", str(count), "-rate", f"{rate:g}"]
+    flags += ["-stream", "-check", "-tokens", "8"] if streams else []
+    flags += ["-keys", str(keys)] if keys is not None else []
+    return loadbench.load(program, target.urls[FAST_MODEL], flags, key=target.key)
+
+
+def _worker(processes: Processes, program: Path, port: int) -> Running:
+    argv = [str(program), "worker", "-addr", f"127.0.0.1:{port}", "-model", FAST_MODEL]
+    running = processes.start(f"worker-{port}", argv)
+    wait_ready(running, port, "/health")
+    return running
+
+
+def _look(target: Target, total: int, p50: float) -> Round:
+    memory = {service: resident(pid) for service, pid in target.services.items()}
+    descriptors = sum(psutil.Process(pid).num_fds() for pid in target.services.values())
+    return Round(total, memory, descriptors, p50)
+
+
+def _line(one: Round) -> str:
+    memory = ", ".join(f"{service} {size:.1f} MiB" for service, size in one.memory.items())
+    latency = f"p50 {one.p50:.2f} ms" if one.p50 else "streams"
+    return f"{one.requests:>10,} requests: {memory}, {one.descriptors} descriptors, {latency}"
