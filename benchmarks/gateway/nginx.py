@@ -16,6 +16,8 @@ events { worker_connections 16384; }
 http {
     access_log off;
     keepalive_requests 1000000;
+    client_max_body_size 8m;
+    client_body_buffer_size 1m;  # no files for what fits
     client_body_temp_path $folder/body;
     proxy_temp_path $folder/proxy;
     fastcgi_temp_path $folder/fastcgi;

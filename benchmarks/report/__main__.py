@@ -56,7 +56,12 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _keep(part: str, found: dict[str, Any]) -> None:
+    """Loads that were not measured anew stay as they were."""
     page.FOLDER.mkdir(exist_ok=True)
+    if page.path(part).exists():
+        former = msgspec.json.decode(page.path(part).read_bytes())
+        for kind in found.keys() & {"loads", "points"}:
+            found[kind] = {**former[kind], **found[kind]}
     data = msgspec.json.encode({"about": _about(), **found})
     page.path(part).write_bytes(msgspec.json.format(data, indent=1) + b"\n")
 
