@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from headrace.api import idempotency, prefix
+from headrace.api import idempotency, prefix, session
 from headrace.api.access import CLIENT_CLOSED, Endpoint
 from headrace.api.aliases.alias import Alias
 from headrace.api.bill import Bill
@@ -220,12 +220,16 @@ class Gateway:
             if spare and alias.patience is not None:
                 timeout = min(timeout, alias.patience)
         body = request.encode(record.model)
-        traceparent = job.exchange.request.headers.get(contract.TRACEPARENT)
+        headers = job.exchange.request.headers
+        optional = session.line(headers, request.document, record.tenant)
+        traceparent = headers.get(contract.TRACEPARENT)
+        if traceparent:
+            optional += b"traceparent: %b\r\n" % traceparent
         head = _HEAD % (
             job.request_line,
             self._fixed_lines if not record.batch else self._fixed_lines + _LOWEST_BAND,
             max(1, int(timeout * 1000)),
-            b"traceparent: %b\r\n" % traceparent if traceparent else b"",
+            optional,
             record.model.encode(),
             record.tenant.encode(),
             record.id.encode(),

@@ -139,7 +139,7 @@ SCHEMA = {"type": "json_schema", "name": "s", "schema": PARAMETERS, "strict": Tr
         ({"user": "u"}, {"user": "u"}),
         ({"user": "u", "safety_identifier": "s"}, {"user": "s"}),
         ({"store": False, "background": False, "truncation": "disabled", "service_tier": "auto"}, {}),
-        ({"metadata": {"a": "b"}, "prompt_cache_key": "k", "max_tool_calls": 3}, {}),
+        ({"metadata": {"a": "b"}, "prompt_cache_key": "k", "max_tool_calls": 3}, {"prompt_cache_key": "k"}),
         ({"seed": 1, "top_k": 3}, {"seed": 1, "top_k": 3}),
         ({"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}),
         (

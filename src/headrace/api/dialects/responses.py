@@ -20,7 +20,7 @@ from headrace.store.objects.responses import StoredResponse
 
 _REFUSED = ("conversation", "prompt", "moderation", "context_management")
 _IGNORED = (
-    *("access_programs", "background_options", "image", "prompt_cache_key", "prompt_cache_options"),
+    *("access_programs", "background_options", "image", "prompt_cache_options"),
     *("prompt_cache_retention", "service_tier"),
 )
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
