@@ -4,7 +4,7 @@ BIN := .venv/bin
 HEADRACE_HOME ?= $(CURDIR)/.headrace
 export HEADRACE_HOME PYTHON
 
-.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos fuzz soak bench bench-gateway bench-bert clean
+.PHONY: help up test test-web test-vllm images check lint format lock web rollback release-check release-files chaos fuzz soak bench bench-gateway bench-bert simulate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ bench-bert: ## Embeddings per second
 	@scripts/bootstrap.sh dev
 	@$(BIN)/headrace models pull demo
 	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
+
+simulate: ## The fleet simulator's report, docs/simulator.md (ARGS="--held-out"; about 5 minutes)
+	@scripts/bootstrap.sh dev
+	@$(BIN)/headrace simulate --report docs/simulator.md $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
 	rm -rf .venv .venv-vllm .venv-rivals .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \

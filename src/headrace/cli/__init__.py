@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from headrace import __version__
-from headrace.cli import keys, models, services, usage
+from headrace.cli import keys, models, services, simulate, usage
 from headrace.errors import ApiError, HeadraceError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(keys.db, name="db")
 app.command()(services.api)
 app.add_typer(services.router, name="router")
 app.add_typer(services.worker, name="worker")
+app.command()(simulate.simulate)
 
 
 def _version(value: bool) -> None:

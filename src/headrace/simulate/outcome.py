@@ -12,6 +12,9 @@ from headrace.simulate.constants import Constants
 from headrace.simulate.request import Request
 from headrace.simulate.workloads.flood import ABUSER
 
+NEVER = 1e6
+"""Seconds. A number, since JSON has no infinity."""
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests that came after the first quarter of the run and before its end.
@@ -23,7 +26,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     offered: float
     """Requests a second."""
     ttft_p50: float
-    """Seconds; a request that never got a token counts as infinitely late (JSON: null)."""
+    """Seconds; a request that never got a token counts as ``NEVER``."""
     ttft_p99: float
     goodput: float
     """Share of the requests that were finished with the first token and the others in time; failures count as not."""
@@ -49,7 +52,7 @@ def measure(
 ) -> Outcome:
     everybody = [request for request in requests if begin <= request.arrived < end]
     seen = [request for request in everybody if request.tenant != ABUSER]
-    ttfts = [request.ttft for request in seen]
+    ttfts = [min(NEVER, request.ttft) for request in seen]
     prompts = sum(request.prompt.tokens for request in everybody)
     return Outcome(
         requests=len(seen),
