@@ -9,7 +9,7 @@ from headrace.errors import ConfigError
 from headrace.simulate import rules
 from headrace.simulate.outcome import NEVER
 from headrace.simulate.scenario import SCENARIOS
-from headrace.simulate.suite import FLEETS, ROUTERS, Result, mean
+from headrace.simulate.suite import COMPARED, FLEETS, ROUTERS, Result, mean
 from headrace.simulate.svg import Panel, draw
 
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
@@ -91,7 +91,7 @@ def pictures(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
                         mean(_pick(results, group="sizes", rule=rule, workers=workers, routers=routers), figure)
                         for routers in ROUTERS
                     ]
-                    for rule in rules.NAMES
+                    for rule in COMPARED
                 },
             )
             for workers in FLEETS
@@ -103,7 +103,7 @@ def _scenario_table(results: Sequence[Result], group: str, figure: str) -> str:
     title, show = FIGURES[figure]
     rows = [
         (rule, [show(mean(_pick(results, group=group, rule=rule, scenario=name), figure)) for name in SCENARIOS])
-        for rule in rules.NAMES
+        for rule in (rules.NAMES if group == "scenarios" else COMPARED)
     ]
     return _markdown(title, list(SCENARIOS), rows)
 
@@ -119,7 +119,7 @@ def _size_table(results: Sequence[Result], figure: str) -> str:
                 for workers, routers in columns
             ],
         )
-        for rule in rules.NAMES
+        for rule in COMPARED
     ]
     return _markdown(title, [f"{workers} × {routers}" for workers, routers in columns], rows)
 
@@ -130,8 +130,7 @@ def _losses(results: Sequence[Result], group: str) -> str:
     for scenario in SCENARIOS:
         for figure, sign in (("ttft_p99", 1), ("goodput", -1)):
             figures = {
-                rule: mean(_pick(results, group=group, rule=rule, scenario=scenario), figure)
-                for rule in (rules.OURS[0], *rules.RIVALS)
+                rule: mean(_pick(results, group=group, rule=rule, scenario=scenario), figure) for rule in COMPARED
             }
             ours = figures.pop(rules.OURS[0])
             best = min(figures, key=lambda rule: sign * figures[rule])
