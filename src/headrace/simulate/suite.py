@@ -92,10 +92,9 @@ def run_all(keys: Sequence[Key], jobs: int, file: Path | None, done: Callable[[]
     left = [key for key in keys if key not in known]
     for _ in range(len(keys) - len(left)):
         done()
-    # The largest first: the last ones to finish should be small.
-    left.sort(key=lambda key: -key.workers * key.each)
+    left.sort(key=lambda key: key.workers * key.each)  # most of it is there soon
     with ProcessPoolExecutor(jobs) as pool:
-        for result in pool.map(run_key, left):
+        for result in pool.map(run_key, left, chunksize=1):
             known[result.key] = result
             if file is not None:
                 with file.open("ab") as output:

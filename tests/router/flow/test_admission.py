@@ -66,6 +66,25 @@ def test_priority_before_arrival() -> None:
     assert people.order == ["holder", "high", "middle", "low"]
 
 
+def test_full_queue_takes_a_modest_tenant_in_place_of_the_last_of_the_greedy_one() -> None:
+    people, queue, _, _ = crowd()
+    queue.resize(4)
+    people.come("holder", tenant="other")
+    for number in range(4):
+        people.come(f"flood{number}", tenant="greedy")
+    people.come("modest", tenant="modest")
+    assert queue.waiting == 4
+    assert len(people.refused) == 1
+    with pytest.raises(Overloaded, match="queue is full"):
+        people.come("flood4", tenant="greedy")
+    people.come("modest2", tenant="modest")
+    with pytest.raises(Overloaded, match="queue is full"):  # two each: nobody has too much
+        people.come("modest3", tenant="modest")
+    for _ in range(4):
+        people.leave_one()
+    assert sorted(people.order) == ["flood0", "flood1", "holder", "modest", "modest2"]
+
+
 def test_flood_of_one_tenant_does_not_delay_the_others() -> None:
     people, _, _, _ = crowd()
     people.come("holder", tenant="other")

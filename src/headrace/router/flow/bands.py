@@ -88,6 +88,10 @@ class Bands(Generic[P]):
         self._bands[place.band].charge(place.tenant, place.work)
         self.remove(place)
 
+    def surplus(self, band: int, tenant: bytes) -> P | None:
+        """Who gives up its place in a full queue for one more of ``tenant``: as ``FairQueue.surplus``."""
+        return self._bands[band].surplus(tenant)
+
     def charge(self, band: int, tenant: bytes, work: int) -> None:
         """A request of ``tenant`` went to a worker without a wait."""
         self._bands[band].charge(tenant, work)

@@ -83,6 +83,16 @@ class FairQueue(Generic[T]):
             if item is not first:
                 yield item
 
+    def surplus(self, tenant: bytes) -> T | None:
+        """The last of the tenant with the most in the queue, if that is more than ``tenant`` would have with one more.
+
+        Costs O(tenants): for a queue that is full.
+        """
+        if not self._lines:
+            return None
+        longest = max(self._lines.values(), key=len)
+        return next(reversed(longest)) if len(longest) > self.waiting(tenant) + 1 else None
+
     def charge(self, tenant: bytes, work: float) -> None:
         """``tenant`` is served ``work``, whether or not it had waited."""
         counters = self._counters

@@ -247,10 +247,16 @@ class PoolQueue:
     # ---- inside ----
 
     def _demand_room(self, waiter: Waiter, now: float) -> None:
-        """Raises Overloaded for a request that would wait in vain."""
+        """Raises Overloaded for a request that would wait in vain.
+
+        In a full queue the newest request of the tenant with the most in the band gives its place to one of a tenant
+        with less (buffer stealing: McKenney, "Stochastic fairness queueing", 1990): nobody can fill the queue alone.
+        """
+        victim = None
         if self.waiting >= self._capacity:
-            retry_after = self._drain_rate.retry_after(self.waiting, now)
-            raise Overloaded(f"All workers of {self.name} are busy and the queue is full.", retry_after=retry_after)
+            victim = self._bands.surplus(waiter.band, waiter.tenant)
+            if victim is None:
+                raise self._full(now)
         ahead = len(self._returned) + self._bands.ahead(waiter.band, waiter.tenant)
         expected = self._drain_rate.wait(ahead, now)
         if now + expected > waiter.ticket.deadline > now:
@@ -260,6 +266,13 @@ class PoolQueue:
                 code="deadline_unreachable",
                 retry_after=self._drain_rate.retry_after(ahead, now),
             )
+        if victim is not None:
+            self._bands.remove(victim)
+            victim.refused(self._full(now))
+
+    def _full(self, now: float) -> Overloaded:
+        retry_after = self._drain_rate.retry_after(self.waiting, now)
+        return Overloaded(f"All workers of {self.name} are busy and the queue is full.", retry_after=retry_after)
 
     def _choose(self, ticket: Ticket, avoid: Collection[Worker]) -> tuple[Worker | None, bool]:
         """A worker, with a slot taken; or None, and whether others may go ahead of a request that fits nowhere."""
