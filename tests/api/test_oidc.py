@@ -19,7 +19,7 @@ from headrace.api.jwks import Jwks, fetch_url
 from headrace.api.oidc import Oidc
 from headrace.config import ApiSettings, load
 from headrace.errors import ConfigError, Overloaded, Unauthorized
-from tests.api.conftest import Api, StartApi, StartRouter, error
+from tests.api.conftest import CHAT, Api, StartApi, StartRouter, error
 
 BOTH_STORES = True
 AUDIENCE = "https://headrace.example"
@@ -164,6 +164,14 @@ async def test_scopes_of_a_token(api: Api, provider: Provider) -> None:
     assert (await api.post(key=admin)).status == 403
     assert (await api.get("/admin/v1/tenants", key=provider.token(scp=["headrace:inference"]))).status == 403
     assert (await api.get("/admin/v1/tenants", key=provider.token(scope="admin"))).status == 403
+
+
+async def test_token_cannot_make_a_batch_and_is_told_what_can(api: Api, provider: Provider) -> None:
+    """A batch outlives every token, and nobody could revoke what it goes on with."""
+    body = {"input_file_id": "file-x", "endpoint": CHAT, "completion_window": "24h"}
+    reply = await api.post(body, path="/v1/batches", key=provider.token())
+    assert (reply.status, "API key" in error(reply)["message"]) == (403, True)
+    assert (await api.get("/v1/batches", key=provider.token())).status == 200
 
 
 async def test_limits_of_the_tenant_hold(api: Api, provider: Provider) -> None:
