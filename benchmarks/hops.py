@@ -89,11 +89,13 @@ class Hop:
     def ask(self, data: bytes) -> bytes:
         """What it sends on of a request."""
         self.client.data_received(data)
+        self.origin.outbox.flush()
         return self.requests.take()
 
     def answer(self, data: bytes) -> bytes:
         """What its client gets of an answer's bytes."""
         self.upstream.data_received(data)
+        self.client.server.outbox.flush()
         return self.answers.take()
 
 

@@ -165,6 +165,7 @@ async def _requests(transport: CountingTransport) -> Operation:
         for connection in connections:
             connection.data_received(REQUEST)
         await asyncio.sleep(0)
+        server.outbox.flush()
 
     return Operation("request parsed, routed, answered (1 KB)", run, count=_BATCH)
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -22,6 +22,7 @@ from headrace.api.record import Record
 from headrace.store.database import Database
 from headrace.store.spool import Spool
 from headrace.store.usage import Usage, UsageStore
+from headrace.wire.outbox import Outbox, Outlet
 from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat
 from tests.fakes import FakeRouter, answer, chunk, completion, held, raw, refuse, stream, stream_head, tokens
 from tests.stores import Gate
@@ -118,16 +119,27 @@ async def test_it_is_on_the_disk_before_the_last_byte(
 ) -> None:
     api = await start_api(await start_router("m"))
     sizes: list[int] = []
-    from headrace.wire.exchange import Exchange
 
-    def respond(self: Exchange, status: int, headers: Any, body: bytes) -> None:
-        sizes.append(os.stat(api.service._ledger.spool.active.path).st_size)
-        original(self, status, headers, body)
+    class Watched:
+        """A transport: how large the spool is when an answer leaves."""
 
-    original = Exchange.respond
-    monkeypatch.setattr(Exchange, "respond", respond)
-    await api.post()
-    assert sizes[0] > 100
+        def __init__(self, transport: asyncio.WriteTransport) -> None:
+            self.is_closing = transport.is_closing
+            self._transport = transport
+
+        def write(self, data: bytes) -> None:
+            if data.startswith(b"HTTP/1.1 200") and b"chat.completion" in data:
+                sizes.append(os.stat(api.service._ledger.spool.active.path).st_size)
+            self._transport.write(data)
+
+    def outlet(self: Outlet, outbox: Outbox, transport: asyncio.WriteTransport) -> None:
+        original(self, outbox, cast(Any, Watched(transport)))
+
+    original = Outlet.__init__
+    monkeypatch.setattr(Outlet, "__init__", outlet)
+    assert (await api.post()).status == 200
+    # The last to send it on was llm-api.
+    assert sizes[-1] > 100
 
 
 async def test_usage_waits_while_the_database_is_away(

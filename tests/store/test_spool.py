@@ -108,6 +108,16 @@ def test_a_line_that_the_disk_took_half_of_is_taken_back(spool: Spool, monkeypat
     assert spool.swap(spool.prepare()).lines() == [b"one", b"three"]
 
 
+def test_of_several_lines_the_whole_ones_are_kept(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr("headrace.store.spool.os.write", lambda descriptor, data: write(descriptor, data[:6]))
+    spool.append(b"one\ntwo\nthree\n")
+    monkeypatch.undo()
+    spool.append(b"four\n")
+    assert (spool.size, spool.dropped) == (9, 2)
+    assert spool.swap(spool.prepare()).lines() == [b"one", b"four"]
+
+
 def test_a_disk_that_fails_costs_a_line_and_no_more(spool: Spool) -> None:
     active = spool.active
     descriptor, active.descriptor = active.descriptor, os.open("/dev/full", os.O_WRONLY)

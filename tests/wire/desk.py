@@ -40,14 +40,20 @@ class Desk:
         self.transport.lose()
 
     @property
+    def written(self) -> bytes:
+        """What was sent, also what still waits for the end of the turn."""
+        self.server.outbox.flush()
+        return self.transport.written
+
+    @property
     def head(self) -> list[str]:
         """Status line and fields that were written, but for the date."""
-        lines = self.transport.written.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        lines = self.written.partition(b"\r\n\r\n")[0].decode().split("\r\n")
         return [line for line in lines if not line.startswith("date: ")]
 
     @property
     def body(self) -> bytes:
-        return self.transport.written.partition(b"\r\n\r\n")[2]
+        return self.written.partition(b"\r\n\r\n")[2]
 
 
 class Upstream:

@@ -95,7 +95,7 @@ async def test_error_before_an_answer_is_one(desk: Desk) -> None:
     exchange.fail(NotFound("not here"))
     assert desk.head[0] == "HTTP/1.1 404 Not Found"
     exchange.fail(NotFound("again"))
-    assert desk.transport.written.count(b"HTTP/1.1") == 1
+    assert desk.written.count(b"HTTP/1.1") == 1
 
 
 async def test_error_in_mid_answer_cuts_the_connection(desk: Desk) -> None:
@@ -103,7 +103,7 @@ async def test_error_in_mid_answer_cuts_the_connection(desk: Desk) -> None:
     exchange.start(200, TEXT)
     exchange.fail(NotFound("too late"))
     assert desk.transport.is_closing()
-    assert b"too late" not in desk.transport.written
+    assert b"too late" not in desk.written
 
 
 async def test_nothing_is_written_to_a_client_that_is_gone(desk: Desk) -> None:

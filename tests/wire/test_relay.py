@@ -34,8 +34,12 @@ class Bench:
         self.relay: Relay
         self.waiting: asyncio.Task[Answer | None]
 
-    async def begin(self, on_events: Callable[[bytes], bytes] | None = None, **options: bool) -> Relay:
+    async def begin(
+        self, on_events: Callable[[bytes], bytes] | None = None, *, stalled: bool = False, **options: bool
+    ) -> Relay:
         self.exchange = await self.desk.open()
+        if stalled:
+            self.desk.connection.pause_writing()
         self.relay = Relay(self.exchange, self._start, on_events, **options)  # type: ignore[arg-type]
         self.waiting = asyncio.create_task(self._wait())
         await asyncio.sleep(0)
@@ -87,7 +91,7 @@ async def test_answer_in_one_piece_is_given_back(bench: Bench) -> None:
     relay.on_answer(Answer(JSON, 200, b"whole"))
     answer = await bench.waiting
     assert answer is not None
-    assert (answer.status, answer.body, bench.desk.transport.written) == (200, b"whole", b"")
+    assert (answer.status, answer.body, bench.desk.written) == (200, b"whole", b"")
     assert bench.upstream.calls == ["send"]
 
 
@@ -96,7 +100,7 @@ async def test_answer_in_pieces_is_held(bench: Bench) -> None:
     relay.on_head(JSON)
     relay.on_data(b"who", None)
     relay.on_data(b"le", None)
-    assert bench.desk.transport.written == b""
+    assert bench.desk.written == b""
     relay.on_end()
     answer = await bench.waiting
     assert answer is not None
@@ -167,7 +171,7 @@ async def test_only_whole_events_are_passed_on(bench: Bench, end: bytes) -> None
     await bench.begin()
     event = b"data: 1" + end
     bench.stream(b"data: ")
-    assert bench.desk.transport.written == b""
+    assert bench.desk.written == b""
     bench.stream(b"1" + end + b"da")
     assert bench.sent == event
     bench.stream(b"ta: 1" + end)
@@ -249,7 +253,7 @@ async def test_last_event_ends_the_exchange_in_the_same_write(bench: Bench, last
     bench.stream(EVENT, last)
     written = last.replace(b"DONE", b"OVER") if changed else last
     assert (before, bench.exchange.finished) == ([EVENT], True)
-    assert bench.desk.transport.written.endswith(framed(EVENT) + framed(written) + b"0\r\n\r\n")
+    assert bench.desk.written.endswith(framed(EVENT) + framed(written) + b"0\r\n\r\n")
     assert await bench.waiting is None
     relay.on_end()
     assert bench.upstream.calls == ["send", "let go"]
@@ -299,8 +303,7 @@ async def test_stall_that_does_not_end_is_counted(bench: Bench) -> None:
 
 
 async def test_attempt_that_joins_a_stalled_client_waits_for_it(bench: Bench) -> None:
-    bench.desk.connection.pause_writing()
-    await bench.begin(joined=True)
+    await bench.begin(joined=True, stalled=True)
     assert bench.upstream.calls == ["send", "pause"]
 
 
@@ -350,7 +353,7 @@ async def test_silent_stream_gets_heartbeats_once_it_has_begun(bench: Bench) -> 
     watch.add(relay)
     now = time.monotonic()
     watch.check(now + 100)
-    assert bench.desk.transport.written == b""
+    assert bench.desk.written == b""
     bench.stream(EVENT)
     watch.check(now + 10)
     assert bench.sent == EVENT

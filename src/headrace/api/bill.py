@@ -64,6 +64,7 @@ class Bill:
         self._closed = True
         record = self._job.record
         self._ledger.book(record, status)
+        self._job.exchange.first(self._ledger.write)
         if self.lease is not None:
             self.lease.settle(0 if failed else record.prompt_tokens + record.completion_tokens, counts=not failed)
 

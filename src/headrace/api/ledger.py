@@ -1,7 +1,8 @@
 """What was used, and by whom: written down before a request's last byte, carried to the database behind its back.
 
-``book`` appends a line to the spool, which outlives this process. A second later, off the request path, the lines go to
-the database in batches; a line that is sent twice counts once. While the database is away they wait on the disk.
+``book`` and ``write`` append lines to the spool, which outlives this process. A second later, off the request path,
+the lines go to the database in batches; a line that is sent twice counts once. While the database is away they wait on
+the disk.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Ledger:
         """Whether lines wait because the database does not answer."""
         self._store = store
         self._interval = interval
+        self._lines: list[bytes] = []
+        """That are noted, and not written down."""
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(UsageRecord).decode
         self._threads = ThreadPoolExecutor(2, "ledger")
@@ -59,7 +62,10 @@ class Ledger:
         self._tasks: list[asyncio.Task[None]] = []
 
     def book(self, record: Record, status: int) -> None:
-        """Write down one request that was sent on, before its last byte. Never fails and never waits."""
+        """Note one request that was sent on. It is safe only after ``write``, before which its last byte may not leave.
+
+        Never fails and never waits, and neither does ``write``.
+        """
         line = self._encode(
             (
                 record.id,
@@ -75,8 +81,14 @@ class Ledger:
                 record.estimated,
             )
         )
-        self.spool.append(line + b"\n")
+        self._lines.append(line + b"\n")
         self.booked += 1
+
+    def write(self) -> None:
+        """Write down what was noted: one call of the system for all requests that ended in a turn of the loop."""
+        if self._lines:
+            data, self._lines = b"".join(self._lines), []
+            self.spool.append(data)
 
     @property
     def lag(self) -> float:
@@ -96,6 +108,7 @@ class Ledger:
         """Carry over everything that was booked before this call. False where the database does not answer."""
         fresh = await self._in_thread(self.spool.prepare)
         async with self._swapping:
+            self.write()
             self._complete.append(self.spool.swap(fresh))
         return await self._in_thread(self._carry)
 
@@ -113,6 +126,7 @@ class Ledger:
         with suppress(TimeoutError, OSError):
             await asyncio.wait_for(self.flush(), 2.0)
         self._threads.shutdown(wait=False)
+        self.write()
         self.spool.close()
 
     async def _round(self) -> None:

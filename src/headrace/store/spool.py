@@ -81,22 +81,23 @@ class Spool:
     def active(self) -> Segment:
         return self._active
 
-    def append(self, line: bytes) -> None:
-        """Take one line, with its line feed. Never fails: what cannot be kept is counted."""
-        active, size = self._active, len(line)
+    def append(self, lines: bytes) -> None:
+        """Take whole lines, each with its line feed. Never fails: what cannot be kept is counted."""
+        active, size = self._active, len(lines)
         if self._rest + active.size + size > self._limit:
-            self.dropped += 1
+            self.dropped += lines.count(b"\n")
             return
         try:
-            written = os.write(active.descriptor, line)
+            written = os.write(active.descriptor, lines)
         except OSError as error:
             written = 0
             _log.error("the spool cannot be written to", extra={"reason": str(error)})
+        whole = size if written == size else lines.rfind(b"\n", 0, written) + 1
+        active.size += whole
         if written == size:
-            active.size += size
             return
-        self.dropped += 1
-        if written:  # the disk is full: without this the next line would be glued to half a one
+        self.dropped += lines.count(b"\n", whole)
+        if written > whole:  # the disk is full: without this the next line would be glued to half a one
             os.ftruncate(active.descriptor, active.size)
 
     def prepare(self) -> Segment:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, ConnectError, ConnectionLost, ProtocolError, UpstreamTimeout, WireError
 from headrace.wire.limits import ClientLimits
+from headrace.wire.outbox import Outbox
 from headrace.wire.response import Answer, FieldLines, ResponseHead
 from headrace.wire.upstream import Connection
 
@@ -23,6 +24,8 @@ class Origin:
         self.name = f"{self.host}:{self.port}" if unix_path is None else unix_path
         self.host_line = b"host: %b\r\n" % netloc.encode()
         self.lines = FieldLines()
+        self.outbox = Outbox()
+        """Of all connections to it."""
         self._unix_path = unix_path
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()

@@ -15,9 +15,12 @@ from headrace.errors import ApiError, InternalError, InvalidRequest, Overloaded,
 from headrace.wire.exchange import Exchange
 from headrace.wire.handoff import Handoff
 from headrace.wire.message import Request
+from headrace.wire.outbox import Outlet
 from headrace.wire.reader import RequestReader, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace.wire.routes import Handler
     from headrace.wire.server import Server
 
@@ -36,6 +39,7 @@ class ServerConnection(asyncio.Protocol):
         "_error",
         "_handler",
         "_lingering",
+        "_outlet",
         "_pending",
         "_reader",
         "_stalled_since",
@@ -67,6 +71,7 @@ class ServerConnection(asyncio.Protocol):
         """For the waits of the handlers."""
         self.server = server
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._reader: RequestReader
         self._handler: Handler
         self._wanted: Handoff[bool] = Handoff(loop)
@@ -87,8 +92,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         server, limits = self.server, self.server.limits
-        # What is written goes out at once, and not at the end of the loop's turn, and a writer must stop as soon as the
-        # system takes no more: it has buffers of its own.
+        self._outlet = Outlet(server.outbox, self._transport)
+        # A writer must stop as soon as the system takes no more: it has buffers of its own.
         self._transport.set_write_buffer_limits(0)
         address = transport.get_extra_info("peername")
         peer = str(address[0]) if isinstance(address, tuple) else ""
@@ -125,7 +130,7 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._error is not None:
             self._linger(len(data))
-        elif self.exchange is not None:
+        elif self.exchange is not None or not self.writable:
             self._keep_for_later(data)
         else:
             reader = self._reader
@@ -136,6 +141,7 @@ class ServerConnection(asyncio.Protocol):
                 self._refuse(reader.error)
 
     async def drain(self) -> None:
+        self.server.outbox.flush()
         if not self.writable and not self._transport.is_closing():
             waiter = self.loop.create_future()
             self._waiters.append(waiter)
@@ -160,8 +166,16 @@ class ServerConnection(asyncio.Protocol):
         elif not task.cancelling():
             task.cancel()  # once: a second one would interrupt the handler's cleaning up
 
+    def first(self, call: Callable[[], None]) -> None:
+        self.server.outbox.first(call)
+
     def cut(self) -> None:
+        self.server.outbox.flush()
         self._transport.abort()
+
+    def _close(self) -> None:
+        self.server.outbox.flush()
+        self._transport.close()
 
     def end_if_idle(self) -> None:
         """The server drains: what runs is finished, what comes after it is not begun."""
@@ -170,7 +184,7 @@ class ServerConnection(asyncio.Protocol):
                 self.keep_alive = False
         elif self._error is None and self._reader.stage == Stage.IDLE:
             self.keep_alive = False
-            self._transport.close()
+            self._close()
 
     # ---- patience ----
 
@@ -190,7 +204,7 @@ class ServerConnection(asyncio.Protocol):
             self.cut()
         elif self._reader.stage == Stage.IDLE:
             self.keep_alive = False
-            self._transport.close()
+            self._close()
         else:
             self._refuse(RequestTimeout("The request did not arrive in time; send it faster."))
 
@@ -236,7 +250,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self.keep_alive = False
         request = Request("POST", "", b"", {}, b"", "", time.monotonic())
-        self.exchange = Exchange(request, self, self._transport)
+        self.exchange = Exchange(request, self, self._outlet)
         self.exchange.fail(error)
 
     def _linger(self, size: int) -> None:
@@ -251,7 +265,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self.keep_alive = request.keep_alive and request.http11 and not self.server.draining
         self.http11 = request.http11
-        exchange = self.exchange = Exchange(request, self, self._transport)
+        exchange = self.exchange = Exchange(request, self, self._outlet)
         try:
             self._handler = self.server.routes.find(request.method, request.path)
         except ApiError as error:
@@ -292,7 +306,9 @@ class ServerConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin what waits behind a finished exchange, unless the client has not even read that one's answer."""
-        if self.exchange is None or not self.exchange.finished or not self.writable or self._transport.is_closing():
+        if (self.exchange is not None and not self.exchange.finished) or not self.writable:
+            return
+        if self._transport.is_closing():
             return
         self.exchange = None
         self._answered = True
@@ -312,6 +328,7 @@ class ServerConnection(asyncio.Protocol):
         """Close; after an error only our side, since a client that still sends would be reset before it reads it."""
         self.exchange = None
         self._deadline = 0.0
+        self.server.outbox.flush()
         if self._error is not None and not self._transport.is_closing():
             self._transport.write_eof()
         else:

@@ -80,6 +80,10 @@ class Exchange(Struct, eq=False):
         """Wait until the client has taken most of what was written."""
         await self._connection.drain()
 
+    def first(self, call: Callable[[], None]) -> None:
+        """Call ``call``, once in this turn of the loop, before anything leaves that was written in it."""
+        self._connection.first(call)
+
     def record(self, recording: Recording) -> None:
         """Let ``recording`` see all that is sent from here on."""
         recording.attach(self._transport)

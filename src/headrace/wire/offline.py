@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from headrace.wire.exchange import Exchange
@@ -27,6 +28,10 @@ class _Nobody:
 
     def write(self, data: bytes) -> None:
         """As a transport."""
+
+    def first(self, call: Callable[[], None]) -> None:
+        """There is nothing that it could come before."""
+        call()
 
     async def drain(self) -> None:
         """Nothing waits."""

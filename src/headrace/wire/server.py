@@ -9,6 +9,7 @@ from email.utils import formatdate
 
 from headrace.wire.connection import ServerConnection
 from headrace.wire.limits import ServerLimits
+from headrace.wire.outbox import Outbox
 from headrace.wire.reader import Unfinished
 from headrace.wire.routes import Routes
 
@@ -29,6 +30,8 @@ class Server:
         self.draining = False
         self.connections: set[ServerConnection] = set()
         self.unfinished = Unfinished()
+        self.outbox = Outbox()
+        """Of all its connections."""
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()

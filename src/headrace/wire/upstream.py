@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from headrace.errors import ConnectionLost, ProtocolError, WireError
+from headrace.wire.outbox import Outlet
 from headrace.wire.response import Answer, ChunkedDecoder, ResponseHead
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_head",
         "_left",
         "_origin",
+        "_outlet",
         "_paused",
         "_sink",
         "_transport",
@@ -73,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._origin = origin
         self._expires = expires
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._sink: Sink | None = None
         self._head: ResponseHead | None = None
         self._chunked: ChunkedDecoder | None = None
@@ -87,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._sink = sink
         self._head = None
         self._chunked = None
-        self._transport.write(data)
+        self._outlet.write(data)
 
     def pause(self) -> None:
         """Stop reading: the one who is to take the answer cannot keep up."""
@@ -130,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(0)  # a request goes out at once, and not at the end of the loop's turn
+        self._outlet = Outlet(self._origin.outbox, self._transport)
         self._origin.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
