@@ -10,6 +10,7 @@ import pytest
 from headrace.wire.exchange import Exchange
 from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat
 from tests.fakes import FakeRouter, chunk, held, raw, stream, stream_head, tokens
+from tests.wire.leaving import watch
 from tests.wire.peer import Peer, wait_for
 
 NEVER = asyncio.Event
@@ -73,6 +74,7 @@ async def test_record_is_written_before_the_end_leaves(
     body, end = STREAMS[path]
     ledger, write, finish = api.service._ledger, Exchange.write, Exchange.finish
     before: list[int] = []
+    finished: list[bytes] = []
 
     def seen(exchange: Exchange, payload: bytes) -> None:
         assert end not in payload
@@ -80,12 +82,17 @@ async def test_record_is_written_before_the_end_leaves(
 
     def ended(exchange: Exchange, last: bytes = b"") -> None:
         assert end in last
-        before.append(len(ledger.spool.active.lines()))
+        finished.append(last)
         finish(exchange, last)
+
+    def leaving(data: bytes) -> None:
+        if finished and end in data:
+            before.append(len(ledger.spool.active.lines()))
 
     monkeypatch.setattr(ledger, "_interval", 1e6)
     monkeypatch.setattr(Exchange, "write", seen)
     monkeypatch.setattr(Exchange, "finish", ended)
+    watch(monkeypatch, leaving)
     await ledger.flush()
     assert (await (await api.send(body, path=path)).reply()).status == 200
     assert before == [1]

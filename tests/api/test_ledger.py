@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -22,10 +22,10 @@ from headrace.api.record import Record
 from headrace.store.database import Database
 from headrace.store.spool import Spool
 from headrace.store.usage import Usage, UsageStore
-from headrace.wire.outbox import Outbox, Outlet
 from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat
 from tests.fakes import FakeRouter, answer, chunk, completion, held, raw, refuse, stream, stream_head, tokens
 from tests.stores import Gate
+from tests.wire.leaving import watch
 from tests.wire.peer import PATIENCE, Address, Peer, Reply, wait_for
 
 EVER: dict[str, Any] = {"since": date(2020, 1, 1), "until": date(2100, 1, 1)}
@@ -120,26 +120,13 @@ async def test_it_is_on_the_disk_before_the_last_byte(
     api = await start_api(await start_router("m"))
     sizes: list[int] = []
 
-    class Watched:
-        """A transport: how large the spool is when an answer leaves."""
+    def leaving(data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 200") and b"chat.completion" in data:
+            sizes.append(os.stat(api.service._ledger.spool.active.path).st_size)
 
-        def __init__(self, transport: asyncio.WriteTransport) -> None:
-            self.is_closing = transport.is_closing
-            self._transport = transport
-
-        def write(self, data: bytes) -> None:
-            if data.startswith(b"HTTP/1.1 200") and b"chat.completion" in data:
-                sizes.append(os.stat(api.service._ledger.spool.active.path).st_size)
-            self._transport.write(data)
-
-    def outlet(self: Outlet, outbox: Outbox, transport: asyncio.WriteTransport) -> None:
-        original(self, outbox, cast(Any, Watched(transport)))
-
-    original = Outlet.__init__
-    monkeypatch.setattr(Outlet, "__init__", outlet)
+    watch(monkeypatch, leaving)
     assert (await api.post()).status == 200
-    # The last to send it on was llm-api.
-    assert sizes[-1] > 100
+    assert sizes[-1] > 100  # the last one to send it on was llm-api
 
 
 async def test_usage_waits_while_the_database_is_away(
