@@ -100,15 +100,16 @@ bench-gateway: ## CPU per request and per chunk, against nginx
 	@scripts/bootstrap.sh dev
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 
-bench-bert: ## Embeddings per second
+bench-bert: ## Embeddings per second, beside sentence-transformers and infinity (3 GB; Linux on x86-64, Python 3.11)
 	@scripts/bootstrap.sh dev
 	@$(BIN)/headrace models pull demo
-	@$(BIN)/python -m benchmarks.bench_bert $(ARGS)
+	@scripts/peers.sh || [ $$? = 3 ]
+	@$(BIN)/python -m benchmarks.bert $$([ ! -f .venv-rivals-bert/headrace.sha256 ] || echo --peers .venv-rivals-bert) $(ARGS)
 
 simulate: ## The fleet simulator's report, docs/simulator.md (ARGS="--held-out"; about 5 minutes)
 	@scripts/bootstrap.sh dev
 	@$(BIN)/headrace simulate --report docs/simulator.md $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
-	rm -rf .venv .venv-vllm .venv-rivals .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-vllm .venv-rivals .venv-rivals-bert .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache dist build web/dist web/node_modules

@@ -34,10 +34,13 @@ echo "==> requirements/rivals.txt"
 .venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
     --no-header --no-annotate --output-file requirements/rivals.txt requirements/rivals.in "$@"
 
-# vLLM's CPU build, for one platform; what it asks for and does not need on a CPU stays out (and torch: see vllm.in).
-echo "==> requirements/vllm.txt"
+# For one platform, without torch (its CPU build is in torch-cpu.txt) and what only GPUs need.
 excludes=$(mktemp)
 printf '%s\n' torch torchaudio torchcodec torchvision triton >"$excludes"
-.venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
-    --no-header --no-annotate --excludes "$excludes" --output-file requirements/vllm.txt requirements/vllm.in "$@"
+for name in vllm rivals-sentence-transformers rivals-infinity; do
+    echo "==> requirements/$name.txt"
+    .venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
+        --no-header --no-annotate --excludes "$excludes" --output-file "requirements/$name.txt" \
+        "requirements/$name.in" "$@"
+done
 rm "$excludes"

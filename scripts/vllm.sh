@@ -13,7 +13,7 @@ cannot() {
 }
 
 digest() {
-    cat requirements/vllm.txt requirements/vllm-torch.txt scripts/vllm.sh scripts/vllm_model.py | sha256sum | cut -d' ' -f1
+    cat requirements/vllm.txt requirements/torch-cpu.txt scripts/vllm.sh scripts/vllm_model.py | sha256sum | cut -d' ' -f1
 }
 
 [ "$(cat "$folder/headrace.sha256" 2>/dev/null)" != "$(digest)" ] || exit 0
@@ -37,7 +37,7 @@ install() {
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary :all: -r "$1"
 }
-install requirements/vllm-torch.txt || cannot "torch 2.13.0+cpu is not on the package index in use. It is on PyTorch's \
+install requirements/torch-cpu.txt || cannot "torch 2.13.0+cpu is not on the package index in use. It is on PyTorch's \
 own index for the CPU: name that in PIP_EXTRA_INDEX_URL, or a folder with the wheel in PIP_FIND_LINKS."
 install requirements/vllm.txt || cannot "its packages are not on the package index in use (requirements/vllm.txt)."
 

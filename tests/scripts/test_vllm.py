@@ -26,7 +26,7 @@ def test_what_cannot_be_had_is_left_out_with_a_word(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
-    locks = [Path("requirements/vllm.txt"), Path("requirements/vllm-torch.txt"), SCRIPT, Path("scripts/vllm_model.py")]
+    locks = [Path("requirements/vllm.txt"), Path("requirements/torch-cpu.txt"), SCRIPT, Path("scripts/vllm_model.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
     (tmp_path / "headrace.sha256").write_text(f"{digest}\n")
     done = run(tmp_path)

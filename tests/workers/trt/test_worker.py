@@ -140,8 +140,9 @@ def test_a_drain_that_takes_too_long_cuts_and_says_so(make: Make) -> None:
     assert "requests still ran after 2 s" in worker.last_words()
 
 
-def test_the_engine_does_not_outlive_a_killed_supervisor(make: Make) -> None:
-    worker = make()
+@pytest.mark.parametrize("variables", [{}, {"STANDIN_DEAF": "1"}], ids=["willing", "wedged"])
+def test_the_engine_does_not_outlive_a_killed_supervisor(make: Make, variables: dict[str, str]) -> None:
+    worker = make(**variables)
     worker.start()
     engines = worker.process.children(recursive=True)
     worker.signal(signal.SIGKILL)

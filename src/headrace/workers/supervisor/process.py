@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
+from headrace.workers.supervisor.guard import Guard
+
 log = logging.getLogger("headrace.engine")
 
 _TAIL_LINES = 400
@@ -63,18 +65,27 @@ class Children:
 class EngineProcess:
     """One life of an engine."""
 
-    def __init__(self, pid: int, ended: asyncio.Future[int], tail: deque[str], pump: asyncio.Task[None]) -> None:
+    def __init__(
+        self, pid: int, ended: asyncio.Future[int], tail: deque[str], pump: asyncio.Task[None], guard: Guard
+    ) -> None:
         self.pid = pid
         self.ended = ended
         self._tail = tail
         self._pump = pump
+        self._guard = guard
 
     @classmethod
     async def start(cls, command: Sequence[str], environment: Mapping[str, str], children: Children) -> EngineProcess:
         """Raises OSError where the program cannot be started."""
-        pid, output = _spawn(command, environment)
+        guard = Guard()
+        try:
+            pid, output = _spawn(command, environment)
+        except OSError:
+            guard.kill()
+            raise
+        guard.watch(pid)
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        return cls(pid, children.watch(pid), tail, asyncio.create_task(_pump(output, tail)))
+        return cls(pid, children.watch(pid), tail, asyncio.create_task(_pump(output, tail)), guard)
 
     @property
     def running(self) -> bool:
@@ -95,6 +106,7 @@ class EngineProcess:
     async def close(self) -> list[str]:
         """To be called when it has ended: kill what it left behind; the last lines of its log."""
         self.kill()
+        self._guard.close()
         with contextlib.suppress(TimeoutError):  # a descendant that is not ours may hold the pipe
             await asyncio.wait_for(self._pump, 5.0)
         return list(self._tail)
@@ -136,7 +148,7 @@ def _send(send: Callable[[int, int], None], pid: int, number: int) -> None:
 
 
 def _dies_with_us() -> Callable[[], None] | None:
-    """Asks the kernel for a SIGTERM to the engine when this process is gone, even by kill -9."""
+    """Asks the kernel for a SIGTERM to the engine when this process is gone; the guard insists."""
     try:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
     except AttributeError:

@@ -16,8 +16,10 @@ its repository: ``commands/serve.py``, ``serve/openai_server.py``, ``serve/opena
 - ``GET /metrics`` is JSON: the statistics of the iterations since it was last asked. One consumer empties it. Newer
   versions consume it themselves for Prometheus, so it is asked only where Prometheus does not tell.
 - Statistics are written by iterations, and an idle engine makes none: the counts of the last one linger.
-- Unknown fields of a request are refused with 400, ``continue_final_message`` among them: answers cannot be continued
-  in chats. There is no ``/tokenize``.
+- Unknown fields of a request are refused with 400 (``extra="forbid"``), ``continue_final_message`` among them, also in
+  the sources of November 2026: ``add_generation_prompt: false`` alone leaves the message closed by the template, and
+  ``echo`` repeats it. So answers cannot be continued in chats. There is no ``/tokenize`` (newer versions
+  have ``/_internal/tokenize``, of plain text only). The router finds that out by asking, and ends such a stream with an error event.
 - A client that goes away is noticed within a second.
 - An error inside the executor makes it raise SIGINT for itself, and end.
 - SIGTERM ends it without waiting for what runs; the drain is the supervisor's.

@@ -1,0 +1,1 @@
+"""How fast bert-worker is, beside the bare backend, sentence-transformers and infinity."""
