@@ -1,4 +1,4 @@
-"""A process beside the engine that ends it where the supervisor cannot any more: after kill -9, by the kernel for memory.
+"""A process beside the engine that ends it where the supervisor no longer can: after kill -9, or killed for memory.
 
 The kernel's own signal at a parent's death (``PR_SET_PDEATHSIG``) is on Linux only, reaches one process, and as SIGTERM
 asks an engine that may be wedged. The guard waits for the end of a pipe that we alone hold, so it works wherever there

@@ -18,8 +18,9 @@ its repository: ``commands/serve.py``, ``serve/openai_server.py``, ``serve/opena
 - Statistics are written by iterations, and an idle engine makes none: the counts of the last one linger.
 - Unknown fields of a request are refused with 400 (``extra="forbid"``), ``continue_final_message`` among them, also in
   the sources of November 2026: ``add_generation_prompt: false`` alone leaves the message closed by the template, and
-  ``echo`` repeats it. So answers cannot be continued in chats. There is no ``/tokenize`` (newer versions
-  have ``/_internal/tokenize``, of plain text only). The router finds that out by asking, and ends such a stream with an error event.
+  ``echo`` repeats it. So answers cannot be continued in chats.
+- There is no ``/tokenize`` (newer versions have ``/_internal/tokenize``, of plain text only). The router finds that out
+  by asking, and ends a stream that no other worker can go on with by an error event.
 - A client that goes away is noticed within a second.
 - An error inside the executor makes it raise SIGINT for itself, and end.
 - SIGTERM ends it without waiting for what runs; the drain is the supervisor's.
