@@ -16,7 +16,7 @@ from headrace.simulate.timeline import Timeline
 _WARM_UP = 0.25
 """Share of the run that is not measured."""
 _DRAIN = 3.0
-"""How many times the run's length what came may still take to finish; what then is not finished failed."""
+"""Times the run's length, and one long answer, that what came may take to finish; what then is not finished failed."""
 _SAMPLES = 64
 """Looks at the loads over the run."""
 
@@ -62,7 +62,8 @@ class Run:
         begin = _WARM_UP * seconds
         for number in range(_SAMPLES):
             self._timeline.at(begin + (seconds - begin) * number / _SAMPLES, self._look)
-        self._timeline.run(_DRAIN * seconds)
+        longest = 1000 * self._cell.constants.slo_token  # a long answer at the slowest pace that is good
+        self._timeline.run(_DRAIN * seconds + longest)
         return measure(
             self.requests,
             self._cell.constants,
