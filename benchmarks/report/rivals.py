@@ -7,13 +7,13 @@ for speed: no database, no log of requests.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 
 from benchmarks.gateway.loadbench import ROOT
-from benchmarks.gateway.processes import BenchmarkError, Processes, free_ports, wait_ready
+from benchmarks.gateway.processes import Processes, free_ports, wait_ready
 from benchmarks.gateway.stack import Target
+from benchmarks.report import environment
 
 _HOME = ROOT / ".venv-rivals"
 _LOCK = ROOT / "requirements" / "rivals.txt"
@@ -32,31 +32,8 @@ CONFIGURED: Mapping[str, str] = {
 
 
 def install() -> None:
-    """Make the environment; nothing to do where it is there. Raises BenchmarkError."""
-    done = _HOME / "lock.txt"
-    if done.exists() and done.read_bytes() == _LOCK.read_bytes():
-        return
-    print("installing the rivals (600 MB) …", file=sys.stderr, flush=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(_HOME / "bin" / "python"), "install", "--quiet"]
-    for argv in (
-        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(_HOME)],
-        [
-            *pip,
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-            "-r",
-            str(_LOCK),
-        ],
-    ):
-        ran = subprocess.run(argv, capture_output=True, timeout=900, check=False)
-        if ran.returncode:
-            raise BenchmarkError(
-                f"the rivals cannot be installed: {ran.stderr.decode(errors='replace')[-800:].strip()}"
-            )
-    done.write_bytes(_LOCK.read_bytes())
+    """Make their environment. Raises BenchmarkError."""
+    environment.install(_HOME, _LOCK)
 
 
 def versions() -> dict[str, str]:
