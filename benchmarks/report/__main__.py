@@ -52,7 +52,8 @@ def _measure(options: argparse.Namespace) -> None:
         elif part == "processes":
             _keep(part, beside.measure(program, options.rounds, 2, BY_PROCESSES, names))
         elif part == "scale":
-            _keep(part, scale.measure(program, options.scale.split(",")))
+            for what in options.scale.split(","):  # each is kept, should the next one fail
+                _keep(part, scale.measure(program, [what]))
 
 
 def _keep(part: str, found: dict[str, Any]) -> None:

@@ -40,10 +40,10 @@ _SCALE = """\
     make bench ARGS="--only scale"
 
 One process of llm-api and one of the router. The exponent beside a line is its slope on logarithmic axes: cost ~ x^k.
-0 is constant, 1 is linear.
+0 is constant, 1 is linear. A stream's first events wait for each other where all of them begin at once, as here.
 """
 _PLOTS = {
-    "streams": ("Streams at a time: CPU of all", "streams, a token every 0.5 s, 12 each", "CPU seconds"),
+    "streams": ("Streams at a time: CPU of all", "streams, a token every 0.5 s, 6 each", "CPU seconds"),
     "prompts": ("Length of the prompt: CPU of a request", "KB", "µs"),
     "keys": ("Keys in use, a tenant each: CPU of a request", "keys", "µs"),
     "workers": ("Workers in one pool: CPU of a request", "workers", "µs"),

@@ -47,7 +47,7 @@ def streams(program: Path) -> Points:
         idle = _memory(pids)
         for count in STREAMS:
             _progress(f"scale: {count} streams")
-            flags = ["-model", "paced", "-c", str(count), "-n", str(count), "-stream", "-check", "-tokens", "12"]
+            flags = ["-model", "paced", "-c", str(count), "-n", str(count), "-stream", "-check", "-tokens", "6"]
             outcome = loadbench.load(program, target.urls["paced"], flags, key=target.key, pids=list(pids))
             first = outcome.ttfb_ms.p99 if outcome.ttfb_ms else 0.0
             cost = sum(outcome.cpu_us.values())
