@@ -77,8 +77,12 @@ def _wait(running: Running, home: Path, timeout: float = 180.0) -> str:
 def _aiperf(folder: Path, url: str, key: str, clients: int, options: argparse.Namespace) -> dict[str, Any]:
     models = Path(os.environ.get("HEADRACE_HOME", ROOT / ".headrace")) / "models"
     out = folder / f"aiperf-{clients}"
+    tokenizer = folder / "tokenizer"  # transformers wants to be told the kind
+    tokenizer.mkdir(exist_ok=True)
+    (tokenizer / "tokenizer.json").write_bytes((models / _TOKENIZER / "tokenizer.json").read_bytes())
+    (tokenizer / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     argv = [str(_HOME / "bin" / "aiperf"), "profile", "--model", _MODEL, "--endpoint-type", "chat", "--streaming"]
-    argv += ["--url", url, "--api-key", key, "--tokenizer", str(models / _TOKENIZER), "--use-server-token-count"]
+    argv += ["--url", url, "--api-key", key, "--tokenizer", str(tokenizer), "--use-server-token-count"]
     argv += ["--concurrency", str(clients), "--request-count", str(options.requests), "--warmup-request-count", "2"]
     argv += ["--isl", "100", "--osl", str(options.tokens), "--random-seed", "1", "--ui", "none"]
     argv += ["--artifact-dir", str(out)]
