@@ -18,6 +18,7 @@ _GRACE = 10
 _SCRIPT = """
 trap '' HUP INT TERM
 read -r group || exit 0
+[ "$group" != over ] || exit 0
 read -r over && exit 0
 kill -s TERM -- "-$group" 2>/dev/null
 left=$1
