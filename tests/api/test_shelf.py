@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import openai
 import pytest
 
 from headrace.errors import StoreError
+from headrace.store.objects.responses import StoredResponse
 from tests.api.conftest import Api, StartApi, StartRouter, error
 from tests.fakes import FakeRouter, answer, event, refuse, stream
-from tests.wire.peer import wait_for
+from tests.wire.peer import PATIENCE, wait_for
 
 BOTH_STORES = True
 WEATHER: Any = {"type": "function", "name": "weather"}
@@ -138,6 +140,33 @@ async def test_deleted_before_it_was_written(api: Api, router: FakeRouter, sdk: 
     first = await client.responses.create(model="m", input="Hello")
     await client.responses.delete(first.id)
     await written(api)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(first.id)
+
+
+async def test_deleted_while_it_is_written(
+    api: Api, router: FakeRouter, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = api.service._shelf._store
+    assert store is not None
+    began, go_on, over, add = threading.Event(), threading.Event(), threading.Event(), store.add
+
+    def slowly(responses: Sequence[StoredResponse]) -> None:
+        began.set()
+        assert go_on.wait(PATIENCE)
+        add(responses)
+        over.set()
+
+    monkeypatch.setattr(store, "add", slowly)
+    router.script = [says("1", "Hi.")]
+    client = sdk.client()
+    first = await client.responses.create(model="m", input="Hello")
+    await wait_for(began.is_set, "the write")
+    deleting = asyncio.create_task(client.responses.delete(first.id))
+    await asyncio.wait({deleting}, timeout=0.5)  # it would be over by now if it did not wait for the write
+    go_on.set()
+    await wait_for(over.is_set, "the end of the write")
+    await deleting
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(first.id)
 

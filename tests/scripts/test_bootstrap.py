@@ -87,8 +87,8 @@ def test_advice_fits_the_system(checkout: Checkout) -> None:
 def test_first_python_that_works_is_taken(checkout: Checkout) -> None:
     checkout.command("python3.11", BROKEN_SHIM)
     checkout.command("python3.12", OLD)
-    checkout.command("python3.13", GOOD)
-    checkout.command("python3", GOOD)
+    checkout.command("python3.13", timed(1000))
+    checkout.command("python3", timed(1000))
     done = checkout.run()
     assert done.stdout.splitlines() == ["chosen: python3.13", "set up local"]
     assert done.stderr == ""

@@ -52,6 +52,8 @@ class Shelf:
         self._waiting: dict[str, StoredResponse] = {}
         self._size = 0
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
+        """Held while the database is written to: what is deleted meanwhile must not come back."""
         self._expired = time.monotonic()
 
     async def recall(self, request: Request[Any], principal: Principal) -> None:
@@ -88,7 +90,7 @@ class Shelf:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._write(self._store, list(self._waiting.values())[:_BATCH])
+                await self._write(self._store)
 
     async def close(self) -> None:
         """Write down what still waits, if the database answers."""
@@ -120,7 +122,8 @@ class Shelf:
             self._forget(response_id)
         if self._store is not None:
             store = self._store
-            there = await _in_thread(lambda: store.delete(principal.tenant, response_id)) or there
+            async with self._writing:
+                there = await _in_thread(lambda: store.delete(principal.tenant, response_id)) or there
         if not there:
             raise _unknown(response_id, "response_id")
         body = msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
@@ -142,9 +145,11 @@ class Shelf:
             raise _unknown(response_id, param)
         return found
 
-    async def _write(self, store: ResponseStore, responses: list[StoredResponse]) -> None:
+    async def _write(self, store: ResponseStore) -> None:
         try:
-            await asyncio.to_thread(store.add, responses)
+            async with self._writing:
+                responses = list(self._waiting.values())[:_BATCH]
+                await asyncio.to_thread(store.add, responses)
             if time.monotonic() > self._expired + _EXPIRE_SECONDS:
                 self._expired = time.monotonic()
                 await asyncio.to_thread(store.expire)

@@ -23,6 +23,8 @@ _TAIL_LINES = 400
 _LINE_BYTES = 16 * 1024
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_PIPE_SECONDS = 5.0
+"""A descendant that is not ours any more may hold the engine's output open for longer."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -104,11 +106,11 @@ class EngineProcess:
             _send(os.killpg, self.pid, signal.SIGKILL)
 
     async def close(self) -> list[str]:
-        """To be called when it has ended: kill what it left behind; the last lines of its log."""
+        """To be called when it has ended: kill what it left behind; the last lines of its log. May be called again."""
         self.kill()
         self._guard.close()
-        with contextlib.suppress(TimeoutError):  # a descendant that is not ours may hold the pipe
-            await asyncio.wait_for(self._pump, 5.0)
+        await asyncio.wait({self._pump}, timeout=_PIPE_SECONDS)
+        self._pump.cancel()  # without effect if it is at its end
         return list(self._tail)
 
 
