@@ -35,63 +35,54 @@ def _burn(record: str, share: float) -> list[Query]:
     return [Query(f"max({record}{window}{{{IN}}}) / {share}", window) for window in _WINDOWS]
 
 
-_AVAILABILITY = Row(
+def _objective(title: str, in_range: str, record: str, share: float, where: Panel) -> Row:
+    """What is left of a promise, how fast it is used up, and by which model."""
+    left = stat(
+        "Budget left",
+        "Of the range that is shown (choose 30 days). Below 0 the promise is broken: stop changing things.",
+        "percentunit",
+        Query(_left(in_range, share), ""),
+        _LEFT,
+        base="red",
+    )
+    burn = Panel(
+        "Burn rate",
+        "Times the rate that uses the budget up exactly. Two windows above 14.4 page, two above 6 warn.",
+        "short",
+        _burn(record, share),
+        width=12,
+        steps=[(6, "yellow"), (14.4, "red")],
+    )
+    return Row(title, [left, burn, where])
+
+
+_AVAILABILITY = _objective(
     "Availability: 99.9 % of the requests do not end in a 5xx",
-    [
-        stat(
-            "Budget left",
-            "Of the range that is shown (choose 30 days). Below 0 the promise is broken: stop changing things.",
-            "percentunit",
-            Query(_left(_FAILED_IN_RANGE, _FAILED), ""),
-            _LEFT,
-            base="red",
-        ),
-        Panel(
-            "Burn rate",
-            "Times the rate that uses the budget up exactly. Two windows above 14.4 page, two above 6 warn.",
-            "short",
-            _burn("llm:slo_errors:ratio_rate", _FAILED),
-            width=12,
-            steps=[(6, "yellow"), (14.4, "red")],
-        ),
-        Panel(
-            "Failed, by model",
-            "Part of the requests of the last five minutes: which model burns the budget.",
-            "percentunit",
-            [Query(f"max by (model) (llm:error_ratio:rate5m{{{_OF_USERS}}})", "{{model}}")],
-            width=9,
-        ),
-    ],
+    _FAILED_IN_RANGE,
+    "llm:slo_errors:ratio_rate",
+    _FAILED,
+    Panel(
+        "Failed, by model",
+        "Part of the requests of the last five minutes: which model burns the budget.",
+        "percentunit",
+        [Query(f"max by (model) (llm:error_ratio:rate5m{{{_OF_USERS}}})", "{{model}}")],
+        width=9,
+    ),
 )
 
-_SPEED = Row(
+_SPEED = _objective(
     "Speed: 95 % of the streams begin within 2 s",
-    [
-        stat(
-            "Budget left",
-            "Of the range that is shown.",
-            "percentunit",
-            Query(_left(_SLOW_IN_RANGE, _SLOW), ""),
-            _LEFT,
-            base="red",
-        ),
-        Panel(
-            "Burn rate",
-            "Times the rate that uses the budget up exactly. Two windows above 14.4 page, two above 6 warn.",
-            "short",
-            _burn("llm:slo_slow:ratio_rate", _SLOW),
-            width=12,
-            steps=[(6, "yellow"), (14.4, "red")],
-        ),
-        Panel(
-            "Time to first token p95, by model",
-            "As clients see it: which model is late.",
-            "s",
-            [Query(f"max by (model) (llm:ttft_seconds:p95_5m{{{_OF_USERS}}})", "{{model}}")],
-            width=9,
-            steps=[(2, "red")],
-        ),
-    ],
+    _SLOW_IN_RANGE,
+    "llm:slo_slow:ratio_rate",
+    _SLOW,
+    Panel(
+        "Time to first token p95, by model",
+        "As clients see it: which model is late.",
+        "s",
+        [Query(f"max by (model) (llm:ttft_seconds:p95_5m{{{_OF_USERS}}})", "{{model}}")],
+        width=9,
+        steps=[(2, "red")],
+    ),
 )
 
 _ALERTS = Row(

@@ -86,7 +86,7 @@ class Runner:
             except StoreError as error:
                 log.warning("batches wait for the database", extra={"reason": str(error)})
                 await asyncio.sleep(_LOOK_SECONDS)
-            except Exception:
+            except Exception:  # a defect must not end the work on other batches
                 log.exception("a batch could not be worked on")
                 await asyncio.sleep(_LOOK_SECONDS)
 
