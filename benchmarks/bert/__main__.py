@@ -1,13 +1,15 @@
 """How fast bert-worker is: the bare backend, the worker over HTTP, its peers, and a short request among bulk ones.
 
-    python -m benchmarks.bert [MODEL_FOLDER] [--texts 2000] [--rounds 3] [--peers FOLDER] [--single 400]
+    python -m benchmarks.bert [MODEL_FOLDER] [--texts 2000] [--rounds 3] [--peers FOLDER] [--single 400] [--short 200]
 
 The texts are words of the model's own vocabulary in mixed lengths (log-normal, seeded). The bare backend gets them
-tokenised and sorted by length, in batches of the worker's budget, all streams busy: the most that this machine can do.
-Over HTTP the servers are processes of their own, and the clients and their JSON share the machine with them; CPU is
-that of the process under test alone. The parts take turns in each round; ratios are taken within a round. ``--peers``
-names the folder that ``scripts/peers.sh`` makes: sentence-transformers, which encodes the texts in one call as a
-library, and infinity, over HTTP. ``--single`` is how many of the texts the parts of one text a call take.
+tokenised and sorted by length, in batches of the worker's budget, all streams busy: the most that it can do. The matrix
+products alone, with nothing between them, are the most that the processor can do. Over HTTP the servers are processes
+of their own, and the clients and their JSON share the machine with them; CPU is that of the process under test alone.
+The parts take turns in each round; ratios are taken within a round. ``--peers`` names the folder that
+``scripts/peers.sh`` makes: sentence-transformers, which encodes the texts in one call as a library, and infinity, over
+HTTP. ``--single`` is how many of the texts the parts of one text a call take; ``--short`` how often one short text is
+sent, alone and behind bulk calls.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from benchmarks.bert import texts as making
 from benchmarks.bert.latency import short_among_bulk
 from benchmarks.bert.library import sentence_transformers
+from benchmarks.bert.products import products
 from benchmarks.bert.report import table
 from benchmarks.bert.server import Server, Timing, bert_worker, infinity
 from headrace.workers.bert import folder
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, nargs="?", default=Path(".headrace/models/all-minilm-l6-v2"))
     parser.add_argument("--texts", type=int, default=2000)
     parser.add_argument("--single", type=int, default=400)
+    parser.add_argument("--short", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=Path, help="the folder of scripts/peers.sh")
     arguments = parser.parse_args()
@@ -56,6 +60,8 @@ def main() -> None:
         bulk: Parts = {"bare": lambda: _bare(backend, batches)}
         alone: Parts = {"bare": lambda: _bare(backend, single)}
         references = {"bare": "bare"}
+        if model.encoder is not None:
+            bulk["matrix products alone"] = products(model.encoder, backend.precision, sum(map(len, rows)), _BUDGET)
         if arguments.peers:
             peer = arguments.peers / "sentence-transformers" / "bin" / "python"
             library = stack.enter_context(sentence_transformers(peer, arguments.model, texts))
@@ -72,7 +78,7 @@ def main() -> None:
         print(table(_measure(alone, arguments.rounds), arguments.single, {"bare": "bare"}))
         print("\nOne short text at a time, ms")
         for name, server in servers.items():
-            count = 200 if server.ops_port else 10  # behind bulk a call may take seconds
+            count = arguments.short if server.ops_port else 10  # behind bulk a call may take seconds
             print(f"{name:16}{short_among_bulk(server, texts, count)}", flush=True)
 
 

@@ -76,7 +76,9 @@ class Server:
         text = connection.getresponse().read()
         connection.close()
         values = dict(line.rsplit(b" ", 1) for line in text.splitlines() if not line.startswith(b"#"))
-        return float(values[b"bert_worker_batch_seconds_sum"]), float(values[b"bert_worker_batch_seconds_count"])
+        return float(values[b"bert_worker_batch_duration_seconds_sum"]), float(
+            values[b"bert_worker_batch_duration_seconds_count"]
+        )
 
     def _client(self, waiting: SimpleQueue[Sequence[str]], form: str) -> None:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=_ANSWER_TIMEOUT)

@@ -16,7 +16,7 @@ from headrace.workers.bert.folder import ModelFolder
 from headrace.workers.bert.network import network
 from headrace.workers.bert.safetensors import Weights
 
-_PROPERTIES = {
+PROPERTIES = {
     "PERFORMANCE_HINT": "THROUGHPUT",
     "ENABLE_CPU_PINNING": False,  # other processes compute on these cores too
 }
@@ -36,7 +36,7 @@ class OpenVinoBackend:
         try:
             model = _model(core, folder)
             self.outputs = int(model.output(0).get_partial_shape()[1].get_length())
-            compiled = core.compile_model(model, "CPU", {**_PROPERTIES, "INFERENCE_PRECISION_HINT": self.precision})
+            compiled = core.compile_model(model, "CPU", {**PROPERTIES, "INFERENCE_PRECISION_HINT": self.precision})
         except RuntimeError as error:  # what OpenVINO raises for everything, and it says so in many lines
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(
