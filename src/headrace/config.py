@@ -151,6 +151,7 @@ class PoolSettings(BaseModel):
     profile: str = ""
     queue: PositiveInt | None = None
     cold_wait: Seconds | None = None
+    tenant_share: Fraction | None = None
 
 
 class RouterSettings(ServiceSettings):
@@ -171,6 +172,9 @@ class RouterSettings(ServiceSettings):
     max_body: PositiveInt = Field(9 * 1024 * 1024, description="Largest body, in bytes; more than llm-api's.")
     queue: PositiveInt = Field(1024, description="Requests that may wait per pool.")
     cold_wait: Seconds = Field(20.0, description="Seconds that requests wait for a pool whose last worker went away.")
+    tenant_share: Fraction = Field(
+        0.5, description="Of each worker, for a tenant that is not alone there; 1: as much as it can get."
+    )
     profile: str = Field("latency", description="How a worker is chosen: a name of ours or one of profiles.")
     profiles: dict[str, dict[str, PositiveFloat]] = Field(
         {}, description="Profiles of your own: plugins and their weights, such as {mine: {prefix: 3, least-work: 1}}."

@@ -146,6 +146,25 @@ async def test_full_queue_is_refused_with_retry_after(start_router: StartRouter,
     assert [(await peer.reply()).status for peer in (running, waiting)] == [200, 200]
 
 
+@pytest.mark.parametrize("own", [{}, {"m": {"tenant_share": 0.5}}])
+async def test_tenant_that_has_its_share_waits_while_others_are_there(
+    start_router: StartRouter, start_worker: StartWorker, own: dict[str, Any]
+) -> None:
+    worker = await start_worker(max_running=4)
+    router = await start_router(worker, pools=own, tenant_share=1.0 if own else 0.5)
+    go = asyncio.Event()
+    worker.default = held(go, answer())
+    peers = [await router.send(x_headrace_tenant=tenant) for tenant in ("b", "a", "a")]
+    await wait_for(lambda: len(worker.requests) == 3, "these three")
+    peers.append(await router.send(x_headrace_tenant="a"))
+    await wait_for(lambda: router.service.pools["m"].waiting == 1, "the third of the tenant's")
+    peers.append(await router.send(x_headrace_tenant="c"))
+    await wait_for(lambda: len(worker.requests) == 4, "somebody else's")
+    assert router.metric("llm_router_held_back_total", "m") == 1
+    go.set()
+    assert [(await peer.reply()).status for peer in peers] == [200] * 5
+
+
 async def test_deadline_in_the_queue(start_router: StartRouter, start_worker: StartWorker) -> None:
     worker = await start_worker(max_running=1)
     router = await start_router(worker)

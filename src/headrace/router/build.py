@@ -26,7 +26,14 @@ def build_pools(settings: RouterSettings, named: Iterable[str], clock: Callable[
         )
         cold_wait = own.cold_wait or settings.cold_wait
         places = capacity(settings, name, shares)
-        pools[name] = PoolQueue(name, scheduler, capacity=places, cold_wait=cold_wait, clock=clock)
+        pools[name] = PoolQueue(
+            name,
+            scheduler,
+            capacity=places,
+            cold_wait=cold_wait,
+            clock=clock,
+            tenant_share=own.tenant_share or settings.tenant_share,
+        )
     return pools
 
 

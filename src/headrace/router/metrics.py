@@ -110,6 +110,9 @@ class StateMetrics:
         self.replay_bytes = registry.gauge(
             "llm_router_replay_bytes", "What is kept of running streams so that they could be resumed."
         )
+        self.held_back = registry.counter(
+            "llm_router_held_back_total", "Requests that were next, but whose tenant had its share.", ["pool"]
+        )
         self._seen: set[tuple[str, str]] = set()
 
     def read(self, pools: Sequence[PoolQueue], memory: ReplayMemory) -> None:
@@ -118,6 +121,7 @@ class StateMetrics:
         for pool in pools:
             for band, depth in enumerate(pool.depths()):
                 self.queue_depth.labels(pool.name, str(band)).set(depth)
+            self.held_back.labels(pool.name).value = pool.held_back
             for state, count in _count_states(pool.workers).items():
                 self.workers.labels(pool.name, state).set(count)
             for worker in pool.workers:

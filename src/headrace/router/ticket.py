@@ -25,6 +25,8 @@ class Ticket:
         "arrived",
         "deadline",
         "dispatched",
+        "held",
+        "held_back",
         "inputs",
         "keys",
         "matches",
@@ -61,6 +63,10 @@ class Ticket:
             """0 to 9, 0 first; the middle where it was not said."""
             self.uncached: float = self.prompt_tokens
             """Prompt tokens that its worker has still to compute, as placement believes."""
+            self.held = 0.0
+            """Uncached and output tokens that its worker counts as its tenant's."""
+            self.held_back = False
+            """It was next, but its tenant had its share."""
             self.dispatched = now
             """When it last went to a worker."""
             self.keys: list[bytes] | None = None

@@ -131,9 +131,13 @@ class Worker:
         """0 to 1; 0 where it does not tell."""
         self.kv_room: float = math.inf
         """Tokens that its KV cache still takes, as far as we know; infinite where it does not tell."""
+        self.held: dict[bytes, tuple[int, float]] = {}
+        """Requests of ours that it works on, by tenant, and the tokens that it computes for them."""
         self.output = 0
         """Tokens that our requests that it works on are expected to generate."""
         self._shares = shares
+        self._answer = 0.0
+        """Tokens that one of our requests is expected to generate, on average, when there were some last."""
         self._size_slots()
 
     @property
@@ -153,6 +157,16 @@ class Worker:
     def accepts(self, pool: str) -> bool:
         """Whether a request for ``pool`` may go to it now, as far as slots are concerned."""
         return self.state is State.READY and self.in_flight < self.slots and pool in self.models
+
+    def within(self, tenant: bytes, share: float) -> bool:
+        """Whether ``tenant``, which has something here, may have more: alone it may, else up to ``share`` of the slots
+        and of the KV cache. A full batch makes each token of everybody's slower, whoever filled it.
+        """
+        if len(self.held) == 1:
+            return True
+        requests, tokens = self.held[tenant]
+        kv = self.load.kv_total * self.load.block_size / self._shares
+        return requests < share * self.slots and (not kv or tokens < share * kv)
 
     def turn(self, state: State, reason: str = "") -> bool:
         """Be in another state from now on. False if it is the one that it was in.
@@ -196,8 +210,11 @@ class Worker:
         free = (load.kv_total - load.kv_used) * load.block_size
         self.kv_room = math.inf
         if load.kv_total and load.block_size:
-            # Prompts that wait inside it hold nothing yet, and what runs is on average in the middle of its answer.
-            self.kv_room = free - max(self.prefill, load.queued_tokens) - self.output / 2
+            # Prompts that wait inside it hold nothing yet, and what runs is on average in the middle of its answer;
+            # other routers' answers are taken to be like ours.
+            if self.in_flight:
+                self._answer = self.output / self.in_flight
+            self.kv_room = free - max(self.prefill, load.queued_tokens) - self.requests * self._answer / 2
         if load != known:
             self._tell()
 
@@ -223,6 +240,9 @@ class Worker:
         self.output += ticket.output_tokens
         self.prefill += ticket.uncached
         self.kv_room -= ticket.work
+        ticket.held = held = ticket.uncached + ticket.output_tokens
+        requests, tokens = self.held.get(ticket.tenant, (0, 0.0))
+        self.held[ticket.tenant] = requests + 1, tokens + held
         if self.in_flight == self.slots:
             self._tell()
 
@@ -238,6 +258,9 @@ class Worker:
         self.work -= ticket.work
         self.output -= ticket.output_tokens
         self.kv_room += ticket.work
+        requests, tokens = self.held.pop(ticket.tenant)
+        if requests > 1:
+            self.held[ticket.tenant] = requests - 1, tokens - ticket.held
         self.prefill -= ticket.uncached
         ticket.uncached = 0.0
         if not self.in_flight:

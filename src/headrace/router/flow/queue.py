@@ -1,8 +1,9 @@
 """The bounded queue of one pool, and admission to its workers.
 
-A request is admitted as soon as a ready worker has a free slot and room in its KV cache; until then it waits here and
-not inside a worker, where nobody could still choose another one for it. Who is next: those whose worker was lost, then
-by priority (``bands``), then by fairness between tenants (``fair``), then first come, first served.
+A request is admitted as soon as a ready worker has a free slot, room in its KV cache, and less than the tenant's share
+of it is the tenant's; until then it waits here and not inside a worker, where nobody could still choose another one for
+it. Who is next: those whose worker was lost, then by priority (``bands``), then by fairness between tenants (``fair``),
+then first come, first served.
 
 Everything but ``PoolQueue.wait`` is free of asyncio and reads only the clock that it was given, so that the same code
 runs in virtual time.
@@ -11,8 +12,9 @@ runs in virtual time.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from headrace.errors import ApiError, DeadlineExceeded, Overloaded
 from headrace.router.flow.bands import Bands
@@ -22,6 +24,7 @@ from headrace.router.scheduling.scheduler import SHORTLIST, Scheduler
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 
+TENANT_SHARE = 0.5
 _TRIED_HEADS = 8
 """Requests that are looked at for a free slot, where the first of them may not go to any open worker."""
 
@@ -62,12 +65,18 @@ class PoolQueue:
         cold_wait: float,
         clock: Callable[[], float],
         workers: Iterable[Worker] = (),
+        tenant_share: float = TENANT_SHARE,
     ) -> None:
-        """``capacity``: requests that may wait; ``cold_wait``: seconds to wait for a first worker."""
+        """``capacity``: requests that may wait; ``cold_wait``: seconds to wait for a first worker; ``tenant_share``:
+        of a worker, for a tenant that is not alone there.
+        """
         self.name = name
         self.workers: dict[Worker, bool] = {}
         """The members; True: it is ready to serve this pool, be it full or not."""
         self.scheduler = scheduler
+        self.held_back = 0
+        """Requests that were next, but whose tenant had its share of every worker with room."""
+        self._tenant_share = tenant_share
         self._capacity = capacity
         self._cold_wait = cold_wait
         self._clock = clock
@@ -279,13 +288,15 @@ class PoolQueue:
         candidates: Collection[Worker] = self._open.workers
         if not candidates:
             return None, False
-        if len(candidates) > SHORTLIST and not avoid:
-            candidates = _with_room(self.scheduler.shortlist(ticket, self._open.workers), ticket) or candidates
-        else:
-            candidates = [worker for worker in candidates if worker not in avoid] or candidates if avoid else candidates
-        with_room = _with_room(candidates, ticket)
+        with_room: Sequence[Worker] = ()
+        share = math.inf if avoid else self._tenant_share
+        if avoid:
+            candidates = [worker for worker in candidates if worker not in avoid] or candidates
+        elif len(candidates) > SHORTLIST:
+            with_room = _with_room(self.scheduler.shortlist(ticket, self._open.workers), ticket, share)
+        with_room = with_room or _with_room(candidates, ticket, share)
         if not with_room:
-            return None, False
+            return None, self._is_held_back(ticket, candidates)
         fitting = self.scheduler.keep(ticket, with_room, self.workers)
         if not fitting:
             return None, True
@@ -298,6 +309,15 @@ class PoolQueue:
             worker.progress_at = now
         worker.begin(ticket)
         return worker, False
+
+    def _is_held_back(self, ticket: Ticket, workers: Collection[Worker]) -> bool:
+        """Whether it is only for its tenant's share that none of the workers takes it; it is counted then, once."""
+        if not _with_room(workers, ticket, math.inf):
+            return False
+        if not ticket.held_back:
+            ticket.held_back = True
+            self.held_back += 1
+        return True
 
     def _dispatch(self) -> None:
         """Hand out what slots there are. Choosing may tell the queue of a worker that is full now: not again then."""
@@ -344,7 +364,15 @@ class PoolQueue:
         return Overloaded(message, code="no_worker", retry_after=5)
 
 
-def _with_room(workers: Collection[Worker], ticket: Ticket) -> list[Worker]:
-    """Those whose KV cache takes the request, and those that have nothing: a worker alone with it must try."""
-    work = ticket.work
-    return [worker for worker in workers if worker.kv_room >= work or not worker.in_flight]
+def _with_room(workers: Collection[Worker], ticket: Ticket, share: float) -> list[Worker]:
+    """Those whose KV cache takes the request, and those that have nothing: a worker alone with it must try.
+
+    None on which the request's tenant has its ``share``.
+    """
+    work, tenant = ticket.work, ticket.tenant
+    return [
+        worker
+        for worker in workers
+        if (worker.kv_room >= work or not worker.in_flight)
+        and (tenant not in worker.held or worker.within(tenant, share))
+    ]
