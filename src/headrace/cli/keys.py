@@ -15,7 +15,6 @@ from rich.table import Table
 from headrace.cli import options
 from headrace.config import ApiSettings, home, load
 from headrace.errors import ConfigError
-from headrace.store.limits.quota import Quota
 
 if TYPE_CHECKING:
     from headrace.store.keys import Key, KeyStore
@@ -31,8 +30,10 @@ KeyId = Annotated[str, typer.Argument(help="The key's id: the part between the d
 
 
 @keys.command("create")
+@options.with_limits
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
+    limits: dict[str, int],
     tenant: options.Tenant = "default",
     model: Annotated[list[str] | None, typer.Option("--model", help="A model it may use; else all.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="It may administer, too.")] = False,
@@ -40,16 +41,10 @@ def create_key(
     days: Annotated[
         float | None, typer.Option("--days", min=0, max=36_500, help="Days until it expires; else never.")
     ] = None,
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    concurrency: options.Concurrency = None,
-    tokens_per_day: options.TokensPerDay = None,
-    tokens_per_month: options.TokensPerMonth = None,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
     """Make a key. It is shown once and not kept."""
-    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     scopes = [*(scope or ["inference"]), *(["admin"] if admin else [])]
     expires = None if days is None else time.time() + days * _DAY
     with _store(config, database) as store:
@@ -74,8 +69,10 @@ def list_keys(config: options.Config = None, database: options.Database = None) 
 
 
 @keys.command("update")
+@options.with_limits
 def update_key(
     key_id: KeyId,
+    limits: dict[str, int],
     name: Annotated[str | None, typer.Option("--name", help="What it is for.", show_default=False)] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="The models it may use, all of them.")] = None,
     all_models: Annotated[bool, typer.Option("--all-models", help="It may use every model.")] = False,
@@ -84,17 +81,11 @@ def update_key(
         float | None, typer.Option("--days", min=0, max=36_500, help="Days from now until it expires.")
     ] = None,
     never: Annotated[bool, typer.Option("--never-expires")] = False,
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    concurrency: options.Concurrency = None,
-    tokens_per_day: options.TokensPerDay = None,
-    tokens_per_month: options.TokensPerMonth = None,
     no_limits: options.NoLimits = False,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
     """Change a key; what is not given stays. Limits that are given replace all of its limits."""
-    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     changes: dict[str, Any] = {"name": name, "models": model or None, "scopes": scope or None, "limits": limits or None}
     changes["expires_at"] = None if days is None else time.time() + days * _DAY
     changes = {field: value for field, value in changes.items() if value is not None}
@@ -134,38 +125,30 @@ def revoke_key(key_id: KeyId, config: options.Config = None, database: options.D
 
 
 @tenants.command("create")
+@options.with_limits
 def create_tenant(
     name: Annotated[str, typer.Argument()],
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    concurrency: options.Concurrency = None,
-    tokens_per_day: options.TokensPerDay = None,
-    tokens_per_month: options.TokensPerMonth = None,
+    limits: dict[str, int],
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
     """Make a tenant; its limits are for all its keys together."""
-    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     with _store(config, database) as store:
         tenant = store.create_tenant(name, limits=limits, actor=_ACTOR)
     Console().print(f"{tenant.name} has the id {tenant.id}.", highlight=False)
 
 
 @tenants.command("update")
+@options.with_limits
 def update_tenant(
     tenant: Annotated[str, typer.Argument(help="Its name or id.")],
+    limits: dict[str, int],
     name: Annotated[str | None, typer.Option("--name", help="A new name.", show_default=False)] = None,
-    rpm: options.Rpm = None,
-    tpm: options.Tpm = None,
-    concurrency: options.Concurrency = None,
-    tokens_per_day: options.TokensPerDay = None,
-    tokens_per_month: options.TokensPerMonth = None,
     no_limits: options.NoLimits = False,
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
     """Change a tenant; limits that are given replace all of its limits."""
-    limits = _limits(rpm, tpm, concurrency, tokens_per_day, tokens_per_month)
     if not (name or limits or no_limits):
         raise ConfigError("nothing to change: name what is to be different, such as --name")
     with _store(config, database) as store:
@@ -205,13 +188,6 @@ def _store(config: Path | None, database: str | None) -> Iterator[KeyStore]:
 
 def _settings(config: Path | None, database: str | None) -> ApiSettings:
     return load(ApiSettings, file=config, flags={"database": database})
-
-
-def _limits(
-    rpm: int | None, tpm: int | None, concurrency: int | None, tokens_per_day: int | None, tokens_per_month: int | None
-) -> dict[str, int]:
-    """As the store takes them, which checks them."""
-    return Quota(rpm, tpm, concurrency, tokens_per_day, tokens_per_month).to_dict()
 
 
 def _tenant_id(store: KeyStore, name: str) -> str:

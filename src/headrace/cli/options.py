@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from headrace.config import S, load
+from headrace.store.limits.quota import Quota
+
+Command = Callable[..., None]
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with a section for each service.", show_default=False)
@@ -77,14 +80,29 @@ class Given:
         return load(kind, file=self.config, flags={**self.flags, **more})
 
 
-def of_service(command: Callable[..., None]) -> Callable[..., None]:
+def of_service(command: Command) -> Command:
     """Give ``command`` the options that every service has; it takes them as ``given``."""
-    return _shared(command, _service)
+    return _shared(command, _service, "given", _given)
 
 
-def of_worker(command: Callable[..., None]) -> Callable[..., None]:
+def of_worker(command: Command) -> Command:
     """The same for those of every worker."""
-    return _shared(command, _worker)
+    return _shared(command, _worker, "given", _given)
+
+
+def of_engine(command: Command) -> Command:
+    """The same for those of every worker whose engine is a program of its own."""
+    return _shared(command, _engine, "given", _given)
+
+
+def with_limits(command: Command) -> Command:
+    """Give ``command`` the options for limits; it takes them as ``limits``, as the store takes and checks them."""
+    return _shared(command, _limits, "limits", lambda values: Quota(*values.values()).to_dict())
+
+
+def _given(values: dict[str, Any]) -> Given:
+    config = values.pop("config")
+    return Given({name: None if value == [] else value for name, value in values.items()}, config)
 
 
 def _service(
@@ -109,16 +127,42 @@ def _worker(
     """The options that every worker has."""
 
 
-def _shared(command: Callable[..., None], options: Callable[..., None]) -> Callable[..., None]:
+def _engine(
+    model: ModelFolder = None,
+    name: Name = None,
+    executable: Executable = None,
+    context: Context = None,
+    tensor_parallel: TensorParallel = None,
+    port: Port = None,
+    ops_port: OpsPort = None,
+    host: Host = None,
+    log_level: LogLevel = None,
+    config: Config = None,
+    arguments: EngineArguments = None,
+) -> None:
+    """The options that every worker has whose engine is a program of its own."""
+
+
+def _limits(
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_per_month: TokensPerMonth = None,
+) -> None:
+    """The options for limits."""
+
+
+def _shared(command: Command, options: Command, name: str, build: Callable[[dict[str, Any]], object]) -> Command:
+    """``command`` with the parameters of ``options`` instead of ``name``, which ``build`` makes of their values."""
     shared = inspect.signature(options, eval_str=True).parameters
-    signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+    own = inspect.signature(command, eval_str=True).parameters
 
     def run(**values: Any) -> None:
-        flags = {name: values.pop(name) for name in shared}
-        command(**values, given=Given(flags, flags.pop("config")))
+        given = {option: values.pop(option) for option in shared}
+        command(**values, **{name: build(given)})
 
-    parameters = [*own, *shared.values()]
+    parameters = [*(parameter for parameter in own.values() if parameter.name != name), *shared.values()]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     setattr(run, "__signature__", inspect.Signature(parameters))  # noqa: B010  what typer reads, and mypy does not know
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -110,32 +110,18 @@ def worker_bert(given: options.Given) -> None:
 
 
 @worker.command("vllm")
-@options.of_worker
-def worker_vllm(
-    given: options.Given,
-    executable: options.Executable = None,
-    context: options.Context = None,
-    tensor_parallel: options.TensorParallel = None,
-    arguments: options.EngineArguments = None,
-) -> None:
+@options.of_engine
+def worker_vllm(given: options.Given) -> None:
     """Run a language model with vLLM, which is installed in an environment of its own."""
     from headrace.workers.vllm.engine import serve  # noqa: PLC0415
 
-    engine = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
-    serve(given.load(settings.VllmWorkerSettings, **engine, arguments=arguments or None))
+    serve(given.load(settings.VllmWorkerSettings))
 
 
 @worker.command("trt")
-@options.of_worker
-def worker_trt(
-    given: options.Given,
-    executable: options.Executable = None,
-    context: options.Context = None,
-    tensor_parallel: options.TensorParallel = None,
-    arguments: options.EngineArguments = None,
-) -> None:
+@options.of_engine
+def worker_trt(given: options.Given) -> None:
     """Run a language model with TensorRT-LLM, which is installed in an environment of its own."""
     from headrace.workers.trt.engine import serve  # noqa: PLC0415
 
-    engine = {"executable": executable, "context": context, "tensor_parallel": tensor_parallel}
-    serve(given.load(settings.TrtWorkerSettings, **engine, arguments=arguments or None))
+    serve(given.load(settings.TrtWorkerSettings))
