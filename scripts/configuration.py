@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from headrace import config
+from headrace.sources import Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -44,13 +45,13 @@ def render() -> str:
     return _HEAD + "".join(_section(kind) for kind in config.SECTIONS)
 
 
-def _section(kind: type[config.Settings]) -> str:
+def _section(kind: type[Settings]) -> str:
     title = (kind.__doc__ or kind.section).strip().splitlines()[0].rstrip(".")
     rows = "".join(_row(kind, name, field) for name, field in kind.model_fields.items())
     return f"\n## `{kind.section}:` {title}\n\n| setting | default | meaning |\n|---|---|---|\n{rows}"
 
 
-def _row(kind: type[config.Settings], name: str, field: FieldInfo) -> str:
+def _row(kind: type[Settings], name: str, field: FieldInfo) -> str:
     return f"| `{name}` | {_default(field)} | {field.description or ''}{_choices(field)} |\n"
 
 
