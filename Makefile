@@ -83,9 +83,9 @@ chaos: ## Everything that may break, broken, with new chances each time (ROUNDS=
 		SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "==> round $$round: make chaos SEED=$$SEED" && \
 		SEED=$$SEED HEADRACE_TEST_SLOW_READERS=1000 $(BIN)/python -m pytest tests/chaos $(ARGS) || exit 1; unset SEED; done
 
-fuzz: ## Made-up bytes for the parser, the event splitter and the resume splicer, for long (ARGS="--hypothesis-seed=1")
+fuzz: ## Made-up bytes for the parser, the event splitter and the resume splicer (EXAMPLES=5000, ARGS="--hypothesis-seed=1")
 	@scripts/bootstrap.sh dev
-	@$(BIN)/python -m pytest --hypothesis-profile=long tests/fuzz tests/wire/test_connection_properties.py \
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile=long tests/fuzz tests/wire/test_connection_properties.py \
 		tests/wire/test_relay_properties.py tests/router/resume/test_properties.py tests/router/resume/test_seam.py $(ARGS)
 
 soak: ## Half an hour at 70 % load with churn: is all flat? (ARGS="--minutes 3")

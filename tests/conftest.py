@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
@@ -15,7 +16,8 @@ from tests.stores import (  # noqa: F401  fixtures of all tests
     valkey_gate,
 )
 
-settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)  # make fuzz
+_EXAMPLES = int(os.environ.get("EXAMPLES") or 5_000)
+settings.register_profile("long", max_examples=_EXAMPLES, deadline=None, print_blob=True)  # make fuzz
 _MAY_SKIP = ("gpu", "wheel")
 
 

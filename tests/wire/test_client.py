@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import (
@@ -23,6 +23,7 @@ from headrace.wire.client import Origin, fetch
 from headrace.wire.limits import ClientLimits
 from headrace.wire.response import Answer, ResponseHead
 from headrace.wire.upstream import Connection
+from tests.examples import at_least
 from tests.wire.conftest import Upstreams
 from tests.wire.peer import PATIENCE, Peer, free_port, wait_for
 from tests.wire.transport import FakeTransport
@@ -149,7 +150,7 @@ async def test_cut_at_every_offset_gives_the_same_answer(name: str) -> None:
         assert sink.head is not None
 
 
-@settings(max_examples=300, deadline=None)
+@at_least(300)
 @given(
     st.lists(st.binary(min_size=1, max_size=300), max_size=8),
     st.lists(st.integers(0, 5000), max_size=12),

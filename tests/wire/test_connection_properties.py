@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.wire.connection import ServerConnection
@@ -15,6 +15,7 @@ from headrace.wire.exchange import Exchange
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 from headrace.wire.server import Server
+from tests.examples import at_least
 from tests.wire.transport import FakeTransport
 
 LIMITS = ServerLimits(head=2000, body=2000, pipelined=4000)
@@ -113,7 +114,7 @@ def answers(written: bytes, *, head: bool = False) -> list[int]:
     return statuses
 
 
-@settings(max_examples=400, deadline=None)
+@at_least(400)
 @given(st.lists(requests(), min_size=1, max_size=3), st.lists(st.integers(0, 10_000), max_size=8))
 async def test_noise_in_any_pieces_is_answered_or_closed(sent: list[bytes], cuts: list[int]) -> None:
     bench = Bench()
@@ -141,7 +142,7 @@ async def test_noise_in_any_pieces_is_answered_or_closed(sent: list[bytes], cuts
     assert bench.server.unfinished.size == 0
 
 
-@settings(max_examples=300, deadline=None)
+@at_least(300)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 async def test_any_bytes_are_survived(data: bytes, cuts: list[int]) -> None:
     bench = Bench()
@@ -171,7 +172,7 @@ _GOOD = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@at_least(300)
 @given(st.lists(_GOOD, min_size=1, max_size=5), st.lists(st.integers(0, 10_000), max_size=10), st.data())
 async def test_requests_in_any_pieces_are_answered_in_order(
     sent: list[tuple[bytes, bytes, bytes, int]], cuts: list[int], data: st.DataObject

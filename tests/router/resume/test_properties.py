@@ -6,15 +6,15 @@ import asyncio
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import NotResumable
 from headrace.router.resume.continuation import CHAT, COMPLETIONS
-from headrace.router.resume.replay import ReplayMemory
-from headrace.router.resume.resumption import Resumption
 from tests.chaos import story
 from tests.chaos.fake_worker import Generation
+from tests.examples import at_least
+from tests.router.resume.delivery import deliver
 from tests.router.resume.events import event, read
 
 DONE = b"data: [DONE]\n\n"
@@ -39,37 +39,7 @@ def stream(document: dict[str, Any], *, chat: bool, worker: int) -> bytes:
     return body + event({**head, "choices": [], "usage": generation.usage()}) + DONE
 
 
-def whole_events(data: bytes) -> bytes:
-    return data[: data.rfind(b"\n\n") + 2] if b"\n\n" in data else b""
-
-
-async def deliver(document: dict[str, Any], path: str, breaks: list[float]) -> bytes:
-    """As the router: what the client got in the end, where each worker breaks at a share of its bytes."""
-    chat, replay = path == CHAT, ReplayMemory(1 << 30).open(0)
-    assert replay is not None
-    body = json.dumps(document).encode()
-    answer = stream(document, chat=chat, worker=0)
-    replay.keep(whole_events(answer[: int(len(answer) * breaks[0])]))
-    if not replay.events():
-        return answer  # not begun: done again
-    for worker, share in enumerate([*breaks[1:], 1.0], 1):
-        resumption = Resumption(path, body, replay)
-        if resumption.finished:
-            return replay.events() + await resumption.usage(tokenize) + resumption.end()
-        planned = await resumption.plan(tokenize)
-        if planned.exhausted:
-            return replay.events() + resumption.cut_off(planned)
-        splice = resumption.splice(planned)
-        answer = stream(planned.document, chat=chat, worker=worker)
-        sent = whole_events(answer[: int(len(answer) * share)])
-        for piece in sent.split(b"\n\n")[:-1]:
-            replay.keep(splice.on_events(piece + b"\n\n"))
-            if resumption.stopped:
-                return replay.events() + await resumption.usage(tokenize) + resumption.end()
-    return replay.events()
-
-
-@settings(max_examples=400, deadline=None)
+@at_least(400)
 @given(
     prompt=st.text("abc ", min_size=1, max_size=5),
     count=st.integers(1, 25),
@@ -84,10 +54,14 @@ def test_broken_anywhere_is_whole(prompt: str, count: int, chat: bool, breaks: l
         document["stop"] = stop
     path = CHAT if chat else COMPLETIONS
     base = story.chat_prompt(document) if chat else document["prompt"]
+
+    def answers(asked: dict[str, Any] | None, worker: int) -> bytes:
+        return stream(asked or document, chat=chat, worker=worker)
+
     expected = story.answer(base, count)
     ended = stop is not None and stop in expected
     try:
-        *documents, done = read(asyncio.run(deliver(document, path, breaks)))
+        *documents, done = read(asyncio.run(deliver(path, json.dumps(document).encode(), answers, breaks, tokenize)))
     except NotResumable as error:
         raise AssertionError(error.reason) from error
     choices = [choice for one in documents for choice in one["choices"]]

@@ -78,7 +78,7 @@ class Splice:
         delta = choice.get("delta")
         place, name = (choice, "text") if delta is None else (delta, "content")
         if delta is not None:
-            if self._sent.role:
+            if self._sent.role or self._sent.text:
                 delta.pop("role", None)
             if self._sent.text and (delta.get("reasoning_content") or delta.get("reasoning")):
                 raise ProtocolError("the new worker began to reason in the middle of the answer")
