@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,45 @@ _HOME = ROOT / ".venv-aiperf"
 _LOCK = ROOT / "requirements" / "aiperf.txt"
 _MODEL, _TOKENIZER = "smollm2-135m", "all-minilm-l6-v2"
 """The tokenizer only makes prompts up; tokens are counted by the server."""
-_FIGURES = {
+FIGURES = {
     "time_to_first_token": "first token, ms",
     "inter_token_latency": "between tokens, ms",
     "request_latency": "whole answer, ms",
 }
+PERCENTILES = ("p50", "p90", "p99")
+REQUESTS, TOKENS = 16, 64
+Row = dict[str, dict[str, float]]
+"""The percentiles of each of ``FIGURES``, and tokens a second."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.client", description=__doc__)
     parser.add_argument("--clients", default="1,4", help="at a time; several with commas")
-    parser.add_argument("--requests", type=int, default=16, help="of each")
-    parser.add_argument("--tokens", type=int, default=64, help="of each answer")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of each")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of each answer")
     options = parser.parse_args()
     try:
-        install(_HOME, _LOCK)
-        with tempfile.TemporaryDirectory(prefix="headrace-client-") as folder, Processes(Path(folder)) as processes:
-            key = new_key(new_id())
-            url = _up(processes, key)
-            for clients in map(int, options.clients.split(",")):
-                found = _aiperf(processes.folder, url, key, clients, options)
-                print(_table(clients, options.requests, found), flush=True)
+        for clients, row in measure(list(map(int, options.clients.split(","))), options.requests, options.tokens):
+            print(_table(clients, options.requests, row), flush=True)
     except BenchmarkError as error:
         print(f"client: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def measure(clients: Sequence[int], requests: int = REQUESTS, tokens: int = TOKENS) -> Iterator[tuple[int, Row]]:
+    """One after the other, with so many clients at a time. Raises BenchmarkError."""
+    install(_HOME, _LOCK)
+    with tempfile.TemporaryDirectory(prefix="headrace-client-") as folder, Processes(Path(folder)) as processes:
+        key = new_key(new_id())
+        url = _up(processes, key)
+        for count in clients:
+            yield count, _row(_aiperf(processes.folder, url, key, count, requests, tokens))
+
+
+def _row(found: dict[str, Any]) -> Row:
+    row = {name: {p: float(found[name][p]) for p in PERCENTILES} for name in FIGURES}
+    return {**row, "tokens": {"a second": float(found["output_token_throughput"]["avg"])}}
 
 
 def _up(processes: Processes, key: str) -> str:
@@ -74,7 +89,7 @@ def _wait(running: Running, home: Path, timeout: float = 180.0) -> str:
     raise BenchmarkError(f"headrace up was not ready after {timeout:g} s")
 
 
-def _aiperf(folder: Path, url: str, key: str, clients: int, options: argparse.Namespace) -> dict[str, Any]:
+def _aiperf(folder: Path, url: str, key: str, clients: int, requests: int, tokens: int) -> dict[str, Any]:
     models = Path(os.environ.get("HEADRACE_HOME", ROOT / ".headrace")) / "models"
     out = folder / f"aiperf-{clients}"
     tokenizer = folder / "tokenizer"  # transformers wants to be told the kind
@@ -83,10 +98,11 @@ def _aiperf(folder: Path, url: str, key: str, clients: int, options: argparse.Na
     (tokenizer / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     argv = [str(_HOME / "bin" / "aiperf"), "profile", "--model", _MODEL, "--endpoint-type", "chat", "--streaming"]
     argv += ["--url", url, "--api-key", key, "--tokenizer", str(tokenizer), "--use-server-token-count"]
-    argv += ["--concurrency", str(clients), "--request-count", str(options.requests), "--warmup-request-count", "2"]
-    argv += ["--isl", "100", "--osl", str(options.tokens), "--random-seed", "1", "--ui", "none"]
+    argv += ["--concurrency", str(clients), "--request-count", str(requests), "--warmup-request-count", "2"]
+    argv += ["--isl", "100", "--osl", str(tokens), "--random-seed", "1", "--ui", "none"]
     argv += ["--artifact-dir", str(out)]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    # where the hub is declared unreachable aiperf looks for the tokenizer in the hub's cache only, not in a folder
+    env = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
     try:
         done = subprocess.run(argv, capture_output=True, cwd=folder, env=env, timeout=300, check=False)
     except subprocess.TimeoutExpired:
@@ -99,14 +115,10 @@ def _aiperf(folder: Path, url: str, key: str, clients: int, options: argparse.Na
     return found
 
 
-def _table(clients: int, requests: int, found: dict[str, Any]) -> str:
-    lines = [f"{clients} at a time, {requests} requests", f"  {'':22}{'p50':>9}{'p90':>9}{'p99':>9}"]
-    for name, title in _FIGURES.items():
-        figure = found.get(name) or {}
-        cells = "".join(f"{figure.get(p, 0.0):9.1f}" for p in ("p50", "p90", "p99"))
-        lines.append(f"  {title:22}{cells}")
-    rate = (found.get("output_token_throughput") or {}).get("avg", 0.0)
-    return "\n".join([*lines, f"  {rate:.1f} tokens a second"])
+def _table(clients: int, requests: int, row: Row) -> str:
+    lines = [f"{clients} at a time, {requests} requests", f"  {'':22}" + "".join(f"{p:>9}" for p in PERCENTILES)]
+    lines += [f"  {title:22}" + "".join(f"{row[name][p]:9.1f}" for p in PERCENTILES) for name, title in FIGURES.items()]
+    return "\n".join([*lines, f"  {row['tokens']['a second']:.1f} tokens a second"])
 
 
 if __name__ == "__main__":

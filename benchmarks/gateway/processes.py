@@ -65,16 +65,20 @@ class Processes:
             _stop(running.process)
 
     def start(self, name: str, argv: list[str], env: Mapping[str, str] | None = None) -> Running:
+        """Raises BenchmarkError where there is no such program."""
         log = self.folder / f"{name}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                start_new_session=True,  # a Ctrl-C is for us, who then end these in order
-            )
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    start_new_session=True,  # a Ctrl-C is for us, who then end these in order
+                )
+        except OSError as error:
+            raise BenchmarkError(f"{name} cannot be started: {error}") from None
         running = Running(name, process, log)
         self._running.append(running)
         return running

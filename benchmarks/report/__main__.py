@@ -3,90 +3,74 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import psutil
-
-from benchmarks.gateway import loadbench, nginx, report
+from benchmarks import client
+from benchmarks.gateway import loadbench
 from benchmarks.gateway.loadbench import ROOT
 from benchmarks.gateway.processes import BenchmarkError
-from benchmarks.report import beside, page, rivals, scale
+from benchmarks.report import beside, page, samples, scale
 from benchmarks.report.loads import BY_PROCESSES, LOADS
-
-PARTS = ("beside", "processes", "scale")
+from benchmarks.report.steps import Step, run
 
 
 def main() -> int:
+    """The exit code: 1 where anything of Headrace could not be measured; the rest is in the page all the same."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("--only", help=f"parts, of {', '.join(PARTS)}; or 'page': only write the page anew")
+    parser.add_argument("--only", help=f"parts, of {', '.join(samples.PARTS)}; or 'page': only write the page anew")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each load")
     parser.add_argument("--loads", help=f"of {', '.join(load.key for load in LOADS)}")
-    parser.add_argument("--names", default=",".join(beside.NAMES), help="who is measured")
-    parser.add_argument("--scale", default=",".join(scale.PARTS), help="what is made to grow")
+    parser.add_argument("--names", help=f"who is measured, of {', '.join(beside.NAMES)}")
+    parser.add_argument("--scale", help=f"what is made to grow, of {', '.join(scale.PARTS)}")
     options = parser.parse_args()
+    began, failed = time.monotonic(), []
+    whole = not (options.only or options.loads or options.names or options.scale)
     try:
-        _measure(options)
+        if options.only != "page":
+            failed = run(_steps(loadbench.build(), options), afresh=whole)
+        page.write(samples.read())
     except BenchmarkError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    known = {part: msgspec.json.decode(page.path(part).read_bytes()) for part in PARTS if page.path(part).exists()}
-    page.write(known)
-    print(f"{page.PAGE.relative_to(ROOT)} is written")
-    return 0
+    print(f"{page.PAGE.relative_to(ROOT)} is written, {(time.monotonic() - began) / 60:.1f} minutes")
+    print("".join(f"bench: not measured: {line}\n" for line in failed), end="", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _measure(options: argparse.Namespace) -> None:
-    parts = options.only.split(",") if options.only else PARTS
-    program = loadbench.build()
-    names = options.names.split(",")
-    for part in parts:
-        if part == "beside":
-            chosen = options.loads.split(",") if options.loads else [load.key for load in LOADS]
-            _keep(part, beside.measure(program, options.rounds, 1, chosen, names))
-        elif part == "processes":
-            _keep(part, beside.measure(program, options.rounds, 2, BY_PROCESSES, names))
-        elif part == "scale":
-            for what in options.scale.split(","):  # each is kept, should the next one fail
-                _keep(part, scale.measure(program, [what]))
+def _steps(program: Path, options: argparse.Namespace) -> list[Step]:
+    parts = _chosen("--only", options.only, samples.PARTS)
+    names = _chosen("--names", options.names, beside.NAMES)
+    loads = _chosen("--loads", options.loads, [load.key for load in LOADS])
+    both = [key for key in BY_PROCESSES if key in loads]
+    steps = [
+        Step("beside", "one process each", partial(beside.measure, program, options.rounds, 1, loads, names)),
+        Step("processes", "two processes each", partial(beside.measure, program, options.rounds, 2, both, names)),
+    ]
+    for what in _chosen("--scale", options.scale, list(scale.PARTS)):
+        steps.append(Step("scale", what, partial(_grow, program, what)))
+    steps.append(Step("client", "aiperf on headrace up", _wait_as_users))
+    return [step for step in steps if step.part in parts]
 
 
-def _keep(part: str, found: dict[str, Any]) -> None:
-    """Loads that were not measured anew stay as they were."""
-    page.FOLDER.mkdir(exist_ok=True)
-    if page.path(part).exists():
-        former = msgspec.json.decode(page.path(part).read_bytes())
-        for kind in found.keys() & {"loads", "points"}:
-            found[kind] = {**former[kind], **found[kind]}
-    data = msgspec.json.encode({"about": _about(), **found})
-    page.path(part).write_bytes(msgspec.json.format(data, indent=1) + b"\n")
+def _chosen(option: str, value: str | None, known: Sequence[str]) -> list[str]:
+    chosen = value.split(",") if value else list(known)
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise BenchmarkError(f"{option}: there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    return chosen
 
 
-def _about() -> dict[str, str]:
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    memory = psutil.virtual_memory().total / (1 << 30)
-    commit = _said(["git", "rev-parse", "--short", "HEAD"])
-    versions = ", ".join(f"{name} {version}" for name, version in rivals.versions().items())
-    return {
-        "machine": f"{os.cpu_count()} cores of {cpu.partition(': ')[2]}, {memory:.0f} GiB, {platform.release()}",
-        "Python": report.python(),
-        "Headrace": f"commit {commit}",
-        "nginx": _said([nginx.binary() or "nginx", "-v"]).rpartition("/")[2] or "none",
-        "others": versions,
-    }
+def _grow(program: Path, what: str) -> dict[str, dict[str, Any]]:
+    return {what: {"points": scale.PARTS[what](program)}}
 
 
-def _said(argv: list[str]) -> str:
-    try:
-        done = subprocess.run(argv, capture_output=True, cwd=ROOT, timeout=10, check=False)
-    except OSError:
-        return ""
-    return (done.stdout or done.stderr).decode(errors="replace").strip()
+def _wait_as_users() -> dict[str, dict[str, Any]]:
+    return {str(clients): {"row": row} for clients, row in client.measure((1, 4))}
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,27 +13,35 @@ from benchmarks.gateway.loadbench import Outcome
 from benchmarks.gateway.processes import BenchmarkError, Processes
 from benchmarks.gateway.stack import Target
 from benchmarks.report import rivals
+from benchmarks.report.environment import progress
 from benchmarks.report.loads import LOADS, PACES, Load
 
 NAMES = ("direct", "nginx", "headrace", "router", "vllm-router", "sglang-router", "litellm")
 
 
-def measure(program: Path, rounds: int, count: int, chosen: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """All samples, by load and target: the rounds' CPU microseconds a unit, and milliseconds; and who is missing."""
+def measure(
+    program: Path, rounds: int, count: int, chosen: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """By load: each target's ``samples``, one a round (``figures``), and who is ``missing``, with the reason."""
     loads = [load for load in LOADS if load.key in chosen]
-    missing: dict[str, str] = {}
-    found: dict[str, dict[str, list[dict[str, float]]]] = {}
-    before = os.getloadavg()[0]
+    absent: dict[str, str] = {}
+    samples: dict[str, dict[str, list[dict[str, float]]]] = {load.key: {} for load in loads}
+    failed: dict[str, dict[str, str]] = {load.key: {} for load in loads}
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, Processes(Path(folder)) as processes:
-        targets = _start(processes, program, count, names, missing)
+        targets = _start(processes, program, count, names, absent)
         for number in range(rounds):
-            for load in loads:
-                for target in targets:
-                    _progress(f"round {number + 1}/{rounds}, {count} process(es): {load.key} by {target.name}")
-                    sample = _sample(program, target, load, missing)
-                    if sample is not None:
-                        found.setdefault(load.key, {}).setdefault(target.name, []).append(sample)
-    return {"loads": found, "missing": missing, "load_average": [before, os.getloadavg()[0]], "rounds": rounds}
+            for load, target in itertools.product(loads, targets):
+                if target.name in failed[load.key]:
+                    continue
+                progress(f"round {number + 1}/{rounds}, {count} process(es): {load.key} by {target.name}")
+                try:
+                    sample = _sample(program, target, load)
+                except BenchmarkError as error:
+                    progress(f"  failed: {error}")
+                    failed[load.key][target.name] = str(error)
+                else:
+                    samples[load.key].setdefault(target.name, []).append({"round": number, **sample})
+    return {key: {"samples": samples[key], "missing": absent | failed[key]} for key in samples}
 
 
 def _start(
@@ -61,18 +68,11 @@ def _start(
     return [targets[name] for name in names if name in targets]
 
 
-def _sample(program: Path, target: Target, load: Load, missing: dict[str, str]) -> dict[str, float] | None:
-    """None where a rival fails under this load, which is noted; ours may not."""
+def _sample(program: Path, target: Target, load: Load) -> dict[str, float]:
     flags = load.arguments(0.1 if rivals.slow(target.name) else 1.0)
     headers = {name: value.format(model=load.model) for name, value in target.headers.items()}
     pids = list(target.services.values())
-    try:
-        outcome = loadbench.load(program, target.urls[load.model], flags, key=target.key, pids=pids, headers=headers)
-    except BenchmarkError as error:
-        if target.name in ("headrace", "router", "direct"):
-            raise
-        missing[f"{target.name}, {load.title}"] = str(error)[:200]
-        return None
+    outcome = loadbench.load(program, target.urls[load.model], flags, key=target.key, pids=pids, headers=headers)
     return figures(outcome)
 
 
@@ -86,7 +86,3 @@ def figures(outcome: Outcome) -> dict[str, float]:
         "first": first.p50 if first else 0.0,
         "rate": outcome.chunks_per_s if outcome.chunks else outcome.rps,
     }
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

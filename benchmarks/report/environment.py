@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks.gateway.processes import BenchmarkError
@@ -16,7 +17,7 @@ def install(home: Path, lock: Path) -> None:
     done = home / "lock.txt"
     if done.exists() and done.read_bytes() == lock.read_bytes():
         return
-    print(f"installing {lock.stem} into {home.name} …", file=sys.stderr, flush=True)
+    progress(f"installing {lock.stem} into {home.name} …")
     pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet", "--no-deps"]
     pip += ["--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
     for argv in ([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], pip):
@@ -28,3 +29,8 @@ def install(home: Path, lock: Path) -> None:
             said = ran.stderr.decode(errors="replace")[-800:].strip()
             raise BenchmarkError(f"{lock.stem} cannot be installed: {said}")
     done.write_bytes(lock.read_bytes())
+
+
+def progress(text: str) -> None:
+    """What is being done now, with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

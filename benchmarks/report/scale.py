@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlalchemy import insert, update
@@ -18,6 +15,7 @@ from benchmarks.gateway import loadbench, stack
 from benchmarks.gateway.columns import FAST_MODEL, PACES
 from benchmarks.gateway.processes import BenchmarkError, Processes
 from benchmarks.gateway.stack import Target
+from benchmarks.report.environment import progress
 from headrace.store.database import Database, default_url
 from headrace.store.keys import INFERENCE
 from headrace.store.schema import KeyRow, StateRow, TenantRow
@@ -46,7 +44,7 @@ def streams(program: Path) -> Points:
         pids = target.services.values()
         idle = _memory(pids)
         for count in STREAMS:
-            _progress(f"scale: {count} streams")
+            progress(f"scale: {count} streams")
             flags = ["-model", "paced", "-c", str(count), "-n", str(count), "-stream", "-check", "-tokens", "6"]
             outcome = loadbench.load(program, target.urls["paced"], flags, key=target.key, pids=list(pids))
             first = outcome.ttfb_ms.p99 if outcome.ttfb_ms else 0.0
@@ -60,7 +58,7 @@ def prompts(program: Path) -> Points:
     points: Points = []
     with _running(program, PACES) as (_, target):
         for words in WORDS:
-            _progress(f"scale: prompts of {words} words")
+            progress(f"scale: prompts of {words} words")
             requests = max(100, min(3000, 3_000_000 // words))
             flags = ["-model", FAST_MODEL, "-c", "8", "-n", str(requests), "-prompt", str(words)]
             outcome = loadbench.load(
@@ -78,7 +76,7 @@ def keys(program: Path) -> Points:
         time.sleep(3)  # the snapshot is polled each second
         file = processes.folder / "keys"
         for count in KEYS:
-            _progress(f"scale: {count} keys")
+            progress(f"scale: {count} keys")
             file.write_text("\n".join(texts[:count]))
             flags = ["-model", FAST_MODEL, "-c", "32", "-n", str(max(4000, count)), "-keys", str(file)]
             outcome = loadbench.load(program, target.urls[FAST_MODEL], flags, pids=list(target.services.values()))
@@ -90,7 +88,7 @@ def workers(program: Path) -> Points:
     """µs CPU a request, and ms CPU a second without any, with so many bare engines in one pool."""
     points: Points = []
     for count in WORKERS:
-        _progress(f"scale: {count} workers")
+        progress(f"scale: {count} workers")
         with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, Processes(Path(folder)) as processes:
             argv = [str(program), "worker", "-addr", "127.0.0.1:0", "-model", FAST_MODEL, "-count", str(count)]
             mock = processes.start("workers", argv)
@@ -117,12 +115,6 @@ PARTS: dict[str, Callable[[Path], Points]] = {
     "keys": keys,
     "workers": workers,
 }
-
-
-def measure(program: Path, chosen: Sequence[str]) -> dict[str, Any]:
-    before = os.getloadavg()[0]
-    found = {name: PARTS[name](program) for name in chosen}
-    return {"points": found, "load_average": [before, os.getloadavg()[0]]}
 
 
 @contextmanager
@@ -169,7 +161,3 @@ def _cpu(pid: int) -> float:
     """Seconds."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

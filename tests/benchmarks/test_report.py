@@ -8,7 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.report import page, plot
+from benchmarks.client import FIGURES
+from benchmarks.gateway.processes import BenchmarkError
+from benchmarks.report import page, plot, samples
+from benchmarks.report.steps import Step, run
 from benchmarks.soak import churn
 
 
@@ -24,24 +27,53 @@ def test_a_plot_names_its_lines_and_their_slopes() -> None:
     assert {"Cost & load", "streams", "µs", "linear (x^1.00)", "one"} <= set(words)
 
 
-def sample(cpu: float) -> dict[str, float]:
-    return {"cpu": cpu, "p50": 1.0, "p99": 2.0, "first": 0.5, "rate": 10.0}
+def sample(number: int, cpu: float) -> dict[str, float]:
+    return {"round": number, "cpu": cpu, "p50": 1.0, "p99": 2.0, "first": 0.5, "rate": 10.0}
 
 
-def test_ratios_are_taken_within_rounds_and_who_is_missing_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(page, "FOLDER", tmp_path / "plots")
-    loads = {"json-32": {"nginx": [sample(10), sample(20)], "headrace": [sample(50), sample(120)]}}
-    part: dict[str, Any] = {"about": {"machine": "this one"}, "loads": loads, "rounds": 2, "load_average": [0.1, 2.0]}
-    points = [{"x": 1.0, "cpu": 5.0}, {"x": 10.0, "cpu": 5.0}]
-    scale = {"about": part["about"], "points": {"keys": points}, "load_average": [0.1, 2.0]}
-    page.write({"beside": {**part, "missing": {"litellm": "no network"}}, "scale": scale})
-    text = page.PAGE.read_text()
-    assert "| headrace | 85.0 | 5.50 (5.00 – 6.00) | 1.00 | 2.00 | 0.50 |" in text
+JSON = {
+    "samples": {
+        "nginx": [sample(0, 10), sample(2, 20)],  # the second round failed
+        "headrace": [sample(0, 50), sample(1, 1e6), sample(2, 120)],
+    },
+    "missing": {"litellm": "no network"},
+}
+KEYS = {"points": [{"x": 1.0, "cpu": 5.0}, {"x": 10.0, "cpu": 5.0}]}
+WAIT = {"row": {name: {"p50": 1.0, "p90": 2.0, "p99": 3.0} for name in FIGURES} | {"tokens": {"a second": 9.0}}}
+
+
+def test_a_step_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    def fail() -> dict[str, Any]:
+        raise BenchmarkError("no memory")
+
+    steps = [
+        Step(
+            "beside", "one process", lambda: {"json-32": JSON, "json-1": {"samples": {}, "missing": {"router": "500"}}}
+        ),
+        Step("scale", "streams", fail),
+        Step("scale", "keys", lambda: {"keys": KEYS}),
+        Step("client", "aiperf", lambda: {"4": WAIT}),
+    ]
+    assert run(steps, tmp_path / "page") == ["json-1 by router: 500", "streams: no memory"]
+    page.write(samples.read(tmp_path / "page"), tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "| headrace | 120.0 | 5.50 (5.00 – 6.00) | 1.00 | 2.00 | 0.50 |" in text
     assert "not measured: litellm: no network" in text
-    assert "x^0.00" in (page.FOLDER / "keys.svg").read_text()
+    assert "x^0.00" in (tmp_path / "page" / "keys.svg").read_text()
+    assert "| 4 | 1.0 | 3.0 | 1.0 | 3.0 | 1.0 | 3.0 | 9.0 |" in text
+
+
+@pytest.mark.parametrize(("afresh", "left"), [(False, {"keys", "prompts", "workers"}), (True, {"prompts", "workers"})])
+def test_only_a_whole_run_begins_afresh(tmp_path: Path, afresh: bool, left: set[str]) -> None:
+    run([Step("scale", "keys", lambda: {"keys": KEYS})], tmp_path)
+    steps = [Step("scale", "prompts", lambda: {"prompts": KEYS}), Step("scale", "workers", lambda: {"workers": KEYS})]
+    run(steps, tmp_path, afresh=afresh)
+    assert samples.read(tmp_path)["scale"]["measured"].keys() == left
+
+
+def test_nothing_measured_makes_no_page(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="nothing was measured"):
+        page.write(samples.read(tmp_path), tmp_path / "page.md")
 
 
 def rounds(memory: float = 0.0, descriptors: float = 0.0, latency: float = 0.0) -> list[churn.Round]:
