@@ -40,6 +40,7 @@ def test_white_space_that_comes_again_is_swallowed(space: str, texts: list[str],
         ("text ST", ["O"], "O", None),
         ("text", ["ST", "OP"], "STOP", None),  # all of it is new: the worker's own affair
         ("STOP", ["x"], "x", None),
+        ("ST", ["OP"], "", "STOP"),  # less was sent than a stop string is long
         ("S", ["STOP"], "STOP", None),
         ("", ["OP"], "OP", None),
     ],

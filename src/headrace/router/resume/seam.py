@@ -20,7 +20,7 @@ class Seam:
         self._space = space
         self._stops = [stop for stop in stops if stop]
         reach = max(map(len, self._stops), default=1) - 1
-        self._before = before[len(before) - reach :] if reach else ""
+        self._before = before[-reach:] if reach else ""
         self._held = ""
         self._keep_stop = keep_stop
 
