@@ -50,7 +50,7 @@ def start(
     workers = start_workers(processes, loadbench, paces)
     direct = Target("direct", {model: f"http://127.0.0.1:{port}" for model, port in workers.items()})
     headrace = start_headrace(processes, specifications(direct), process_count, samples)
-    return Stack(direct, headrace, _start_nginx(processes, workers, process_count))
+    return Stack(direct, headrace, start_nginx(processes, workers, process_count))
 
 
 def start_workers(processes: Processes, loadbench: Path, paces: Mapping[str, str]) -> dict[str, int]:
@@ -62,7 +62,8 @@ def start_workers(processes: Processes, loadbench: Path, paces: Mapping[str, str
     return ports
 
 
-def _start_nginx(processes: Processes, workers: Mapping[str, int], process_count: int) -> Target | None:
+def start_nginx(processes: Processes, workers: Mapping[str, int], process_count: int = 1) -> Target | None:
+    """nginx in front of workers (ports by model); None where it is not installed."""
     executable = nginx.binary()
     if executable is None:
         return None

@@ -23,15 +23,19 @@ from headrace.store.secret import load_pepper
 
 LOAD = 0.7
 ROUND_SECONDS = 10.0
+_YARDSTICK_SECONDS = _BURST_SECONDS = 1.0
 MEMORY_MIB = 8.0
 """That a million requests may leave behind in a service."""
 DESCRIPTORS = 30
-LATENCY = 2.0
-"""Times the median latency of the first half that the second half's may be: the machine is not ours alone."""
+LATENCY = 1.5
+"""Times the first half's median latency that the second half's may be. Both are taken as times the yardstick's, which
+is measured in the same round under the same rate: the machine is not ours alone."""
 _WORKERS = 3
 _KEYS = 20
 _STREAMS = 5
 """One round in so many has streams."""
+_LEAST = 8
+"""Rounds that a verdict needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Round:
     descriptors: int
     p50: float
     """Milliseconds; 0 of a round of streams."""
+    yardstick: float
+    """The same of nginx, or of the worker itself where there is no nginx, under the same rate."""
 
 
 class Keys:
@@ -67,36 +73,68 @@ class Keys:
                 self._store.revoke(key, actor="soak")
 
 
+class Load:
+    """70 % of what the machine gives at the moment, on Headrace and on the yardstick."""
+
+    def __init__(self, program: Path, target: Target, yardstick: Target, keys: Path) -> None:
+        self._program, self._target, self._yardstick, self._keys = program, target, yardstick, keys
+        self._capacity = 1000.0
+        self.total = 0
+
+    def measure(self) -> float:
+        """Requests a second at most."""
+        outcome = self._put(self._target, self._capacity, _BURST_SECONDS, most=True)
+        self._capacity, self.total = outcome.rps, self.total + outcome.requests
+        return self._capacity
+
+    def run(self, *, streams: bool) -> tuple[float, float]:
+        """The median latency of a round, and the yardstick's in it; 0 of streams."""
+        rate = LOAD * self.measure() / (4 if streams else 1)
+        outcome = self._put(self._target, rate, ROUND_SECONDS, streams=streams)
+        self.total += outcome.requests
+        if streams or outcome.total_ms is None:
+            return 0.0, 0.0
+        beside = self._put(self._yardstick, rate, _YARDSTICK_SECONDS)
+        return outcome.total_ms.p50, beside.total_ms.p50 if beside.total_ms else 0.0
+
+    def _put(
+        self, target: Target, rate: float, seconds: float, *, most: bool = False, streams: bool = False
+    ) -> loadbench.Outcome:
+        flags = ["-model", FAST_MODEL, "-c", "32", "-n", str(max(32, int(rate * seconds)))]
+        flags += [] if most else ["-rate", f"{rate:g}"]
+        flags += ["-stream", "-check", "-tokens", "8"] if streams else []
+        flags += ["-keys", str(self._keys)] if target is self._target else []
+        return loadbench.load(self._program, target.urls[FAST_MODEL], flags)
+
+
 def run(processes: Processes, program: Path, minutes: float, tell: Callable[[str], None]) -> list[Round]:
     """Raises BenchmarkError where a single answer was wrong."""
-    ports = free_ports(_WORKERS)
+    steady, *ports = free_ports(1 + _WORKERS)
+    _worker(processes, program, steady)
+    direct = Target("direct", {FAST_MODEL: f"http://127.0.0.1:{steady}"})
+    yardstick = stack.start_nginx(processes, {FAST_MODEL: steady}) or direct
     mocks = [_worker(processes, program, port) for port in ports]
     target = stack.start_headrace(processes, [f"{FAST_MODEL}=http://127.0.0.1:{port}" for port in ports])
-    capacity = _put(program, target, 5_000, 0.0).rps
-    tell(f"{capacity:,.0f} requests a second at most; {LOAD:.0%} of that for {minutes:g} minutes")
     home = processes.folder / "home"
     rounds: list[Round] = []
     with closing(Database(default_url(home))) as database:
         keys = Keys(KeyStore(database, load_pepper(home)), processes.folder / "keys")
+        load = Load(program, target, yardstick, keys.file)
+        keys.turn()
         keys.turn()
         time.sleep(2)  # llm-api looks for changes each second
-        total, end = 0, time.monotonic() + minutes * 60
-        for number in itertools.count(1):
+        tell(f"{load.measure():,.0f} requests a second at first; {LOAD:.0%} of what it is then for {minutes:g} minutes")
+        end = time.monotonic() + minutes * 60
+        while time.monotonic() < end or len(rounds) < _LEAST:
             keys.turn()
-            one = number % _WORKERS
+            one = len(rounds) % _WORKERS
             mocks[one].process.kill()  # while the load begins: what it had is done again elsewhere
-            streams = number % _STREAMS == 0
-            rate = LOAD * capacity / (4 if streams else 1)
-            outcome = _put(program, target, int(rate * ROUND_SECONDS), rate, keys.file, streams=streams)
+            p50, beside = load.run(streams=len(rounds) % _STREAMS == _STREAMS - 1)
             mocks[one].process.wait()
             mocks[one] = _worker(processes, program, ports[one])
-            total += outcome.requests
-            p50 = outcome.total_ms.p50 if outcome.total_ms and not streams else 0.0
-            rounds.append(_look(target, total, p50))
+            rounds.append(_look(target, load.total, p50, beside))
             tell(_line(rounds[-1]))
-            if time.monotonic() > end:
-                return rounds
-    raise AssertionError("unreachable")
+    return rounds
 
 
 def verdict(rounds: list[Round]) -> list[str]:
@@ -110,9 +148,9 @@ def verdict(rounds: list[Round]) -> list[str]:
     first, second = _halves(one.descriptors for one in settled)
     if max(second) > max(first) + DESCRIPTORS:
         wrong.append(f"file descriptors went from {max(first):.0f} to {max(second):.0f}")
-    first, second = _halves(one.p50 for one in settled if one.p50)
+    first, second = _halves(one.p50 / one.yardstick for one in settled if one.p50 and one.yardstick)
     if median(second) > LATENCY * median(first):
-        wrong.append(f"the median latency went from {median(first):.2f} to {median(second):.2f} ms")
+        wrong.append(f"the median latency went from {median(first):.1f} to {median(second):.1f} times the yardstick's")
     return wrong
 
 
@@ -122,15 +160,6 @@ def _halves(values: Iterable[float]) -> tuple[list[float], list[float]]:
     return found[:middle], found[middle:] or found
 
 
-def _put(
-    program: Path, target: Target, count: int, rate: float, keys: Path | None = None, *, streams: bool = False
-) -> loadbench.Outcome:
-    flags = ["-model", FAST_MODEL, "-c", "32", "-n", str(count), "-rate", f"{rate:g}"]
-    flags += ["-stream", "-check", "-tokens", "8"] if streams else []
-    flags += ["-keys", str(keys)] if keys is not None else []
-    return loadbench.load(program, target.urls[FAST_MODEL], flags, key=target.key)
-
-
 def _worker(processes: Processes, program: Path, port: int) -> Running:
     argv = [str(program), "worker", "-addr", f"127.0.0.1:{port}", "-model", FAST_MODEL]
     running = processes.start(f"worker-{port}", argv)
@@ -138,13 +167,13 @@ def _worker(processes: Processes, program: Path, port: int) -> Running:
     return running
 
 
-def _look(target: Target, total: int, p50: float) -> Round:
+def _look(target: Target, total: int, p50: float, yardstick: float) -> Round:
     memory = {service: resident(pid) for service, pid in target.services.items()}
     descriptors = sum(psutil.Process(pid).num_fds() for pid in target.services.values())
-    return Round(total, memory, descriptors, p50)
+    return Round(total, memory, descriptors, p50, yardstick)
 
 
 def _line(one: Round) -> str:
     memory = ", ".join(f"{service} {size:.1f} MiB" for service, size in one.memory.items())
-    latency = f"p50 {one.p50:.2f} ms" if one.p50 else "streams"
+    latency = f"p50 {one.p50:.2f} ms beside {one.yardstick:.2f}" if one.p50 else "streams"
     return f"{one.requests:>10,} requests: {memory}, {one.descriptors} descriptors, {latency}"

@@ -1,4 +1,4 @@
-"""What the report is made of: slopes, plots, tables."""
+"""What the report is made of: slopes, plots, steps, tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from benchmarks.client import FIGURES
 from benchmarks.gateway.processes import BenchmarkError
 from benchmarks.report import page, plot, samples
 from benchmarks.report.steps import Step, run
-from benchmarks.soak import churn
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
@@ -74,19 +73,3 @@ def test_only_a_whole_run_begins_afresh(tmp_path: Path, afresh: bool, left: set[
 def test_nothing_measured_makes_no_page(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="nothing was measured"):
         page.write(samples.read(tmp_path), tmp_path / "page.md")
-
-
-def rounds(memory: float = 0.0, descriptors: float = 0.0, latency: float = 0.0) -> list[churn.Round]:
-    """A day of them, which grow by so much a round."""
-    return [
-        churn.Round(n * 1000, {"api": 100 + n * memory}, int(50 + n * descriptors), 1.0 + n * n * latency)
-        for n in range(100)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("grows", "what"), [({}, ""), ({"memory": 1}, "api"), ({"descriptors": 1}, "descr"), ({"latency": 1}, "latency")]
-)
-def test_the_soak_says_what_is_not_flat(grows: dict[str, float], what: str) -> None:
-    wrong = churn.verdict(rounds(**grows))
-    assert [what in line for line in wrong] == ([True] if what else [])
