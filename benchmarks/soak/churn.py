@@ -23,13 +23,15 @@ from headrace.store.secret import load_pepper
 
 LOAD = 0.7
 ROUND_SECONDS = 10.0
-_YARDSTICK_SECONDS = _BURST_SECONDS = 1.0
+_BURST_SECONDS = 1.0
+_PROBES, _PROBE_REQUESTS = 3, 200
 MEMORY_MIB = 8.0
 """That a million requests may leave behind in a service."""
 DESCRIPTORS = 30
 LATENCY = 1.5
-"""Times the first half's median latency that the second half's may be. Both are taken as times the yardstick's, which
-is measured in the same round under the same rate: the machine is not ours alone."""
+"""Times the first half's latency that the second half's may be. Both are medians of what one client waits after each
+round, as times what it waits for the yardstick in turns: the machine is not ours alone, and how long a queue gets at
+70 % says more of the neighbours than of Headrace."""
 _WORKERS = 3
 _KEYS = 20
 _STREAMS = 5
@@ -48,9 +50,11 @@ class Round:
     """MiB, by service."""
     descriptors: int
     p50: float
-    """Milliseconds; 0 of a round of streams."""
+    """Milliseconds, under the load."""
+    alone: float
+    """Milliseconds that one client waits after it, in the median."""
     yardstick: float
-    """The same of nginx, or of the worker itself where there is no nginx, under the same rate."""
+    """The same for nginx, or for the worker itself where there is no nginx."""
 
 
 class Keys:
@@ -74,7 +78,7 @@ class Keys:
 
 
 class Load:
-    """70 % of what the machine gives at the moment, on Headrace and on the yardstick."""
+    """70 % of what the machine gives at the moment, and what one client waits without it."""
 
     def __init__(self, program: Path, target: Target, yardstick: Target, keys: Path) -> None:
         self._program, self._target, self._yardstick, self._keys = program, target, yardstick, keys
@@ -87,20 +91,33 @@ class Load:
         self._capacity, self.total = outcome.rps, self.total + outcome.requests
         return self._capacity
 
-    def run(self, *, streams: bool) -> tuple[float, float]:
-        """The median latency of a round, and the yardstick's in it; 0 of streams."""
+    def run(self, *, streams: bool) -> float:
+        """The median latency of a round, in ms."""
         rate = LOAD * self.measure() / (4 if streams else 1)
         outcome = self._put(self._target, rate, ROUND_SECONDS, streams=streams)
         self.total += outcome.requests
-        if streams or outcome.total_ms is None:
-            return 0.0, 0.0
-        beside = self._put(self._yardstick, rate, _YARDSTICK_SECONDS)
-        return outcome.total_ms.p50, beside.total_ms.p50 if beside.total_ms else 0.0
+        return outcome.total_ms.p50 if outcome.total_ms else 0.0
+
+    def probe(self) -> tuple[float, float]:
+        """What one client waits in the median for Headrace and for the yardstick, in ms; they take turns."""
+        waits: dict[str, list[float]] = {self._target.name: [], self._yardstick.name: []}
+        for _, target in itertools.product(range(_PROBES), (self._yardstick, self._target)):
+            outcome = self._put(target, _PROBE_REQUESTS, 1.0, most=True, clients=1)
+            waits[target.name].append(outcome.total_ms.p50 if outcome.total_ms else 0.0)
+        self.total += _PROBES * _PROBE_REQUESTS
+        return median(waits[self._target.name]), median(waits[self._yardstick.name])
 
     def _put(
-        self, target: Target, rate: float, seconds: float, *, most: bool = False, streams: bool = False
+        self,
+        target: Target,
+        rate: float,
+        seconds: float,
+        *,
+        most: bool = False,
+        streams: bool = False,
+        clients: int = 32,
     ) -> loadbench.Outcome:
-        flags = ["-model", FAST_MODEL, "-c", "32", "-n", str(max(32, int(rate * seconds)))]
+        flags = ["-model", FAST_MODEL, "-c", str(clients), "-n", str(max(clients, int(rate * seconds)))]
         flags += [] if most else ["-rate", f"{rate:g}"]
         flags += ["-stream", "-check", "-tokens", "8"] if streams else []
         flags += ["-keys", str(self._keys)] if target is self._target else []
@@ -129,10 +146,10 @@ def run(processes: Processes, program: Path, minutes: float, tell: Callable[[str
             keys.turn()
             one = len(rounds) % _WORKERS
             mocks[one].process.kill()  # while the load begins: what it had is done again elsewhere
-            p50, beside = load.run(streams=len(rounds) % _STREAMS == _STREAMS - 1)
+            p50 = load.run(streams=len(rounds) % _STREAMS == _STREAMS - 1)
             mocks[one].process.wait()
             mocks[one] = _worker(processes, program, ports[one])
-            rounds.append(_look(target, load.total, p50, beside))
+            rounds.append(_look(target, load.total, p50, *load.probe()))
             tell(_line(rounds[-1]))
     return rounds
 
@@ -148,9 +165,9 @@ def verdict(rounds: list[Round]) -> list[str]:
     first, second = _halves(one.descriptors for one in settled)
     if max(second) > max(first) + DESCRIPTORS:
         wrong.append(f"file descriptors went from {max(first):.0f} to {max(second):.0f}")
-    first, second = _halves(one.p50 / one.yardstick for one in settled if one.p50 and one.yardstick)
+    first, second = _halves(one.alone / one.yardstick for one in settled)
     if median(second) > LATENCY * median(first):
-        wrong.append(f"the median latency went from {median(first):.1f} to {median(second):.1f} times the yardstick's")
+        wrong.append(f"latency went from {median(first):.1f} to {median(second):.1f} times the yardstick's")
     return wrong
 
 
@@ -167,13 +184,13 @@ def _worker(processes: Processes, program: Path, port: int) -> Running:
     return running
 
 
-def _look(target: Target, total: int, p50: float, yardstick: float) -> Round:
+def _look(target: Target, total: int, p50: float, alone: float, yardstick: float) -> Round:
     memory = {service: resident(pid) for service, pid in target.services.items()}
     descriptors = sum(psutil.Process(pid).num_fds() for pid in target.services.values())
-    return Round(total, memory, descriptors, p50, yardstick)
+    return Round(total, memory, descriptors, p50, alone, yardstick)
 
 
 def _line(one: Round) -> str:
     memory = ", ".join(f"{service} {size:.1f} MiB" for service, size in one.memory.items())
-    latency = f"p50 {one.p50:.2f} ms beside {one.yardstick:.2f}" if one.p50 else "streams"
+    latency = f"p50 {one.p50:.2f} ms, alone {one.alone:.2f} beside {one.yardstick:.2f}"
     return f"{one.requests:>10,} requests: {memory}, {one.descriptors} descriptors, {latency}"

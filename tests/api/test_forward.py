@@ -15,7 +15,6 @@ from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat, error
 from tests.fakes import (
     USAGE,
     Behaviour,
-    FakeRouter,
     answer,
     chunk,
     completion,
@@ -193,12 +192,6 @@ async def test_large_answer_that_breaks_is_cut(start_api: StartApi, start_router
     assert not body.endswith(b"0\r\n\r\n")
     [record] = await api.records(1)
     assert (record["status"], record["reason"]) == (502, "stream_lost")
-
-
-def by_order(api: Api, *routers: FakeRouter) -> list[FakeRouter]:
-    """The routers as a long chat would try them."""
-    order = api.service._fleet.order("m", b"0" * 16)
-    return [next(fake for fake in routers if fake.name == router.origin.name) for router in order]
 
 
 DEATHS: dict[str, Behaviour] = {

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.threaded import Quiet, serving
 
 
 class Issuer:
@@ -21,22 +22,13 @@ class Issuer:
         self.page = ""
         self.refuses = ""
         self._codes: dict[str, dict[str, str]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = ""
 
     @contextmanager
     def running(self) -> Iterator[Issuer]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(self._handler()) as address:
+            self.url = f"http://{address}"
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def authorize(self, asked: dict[str, str]) -> str:
         """Where the browser is sent."""
@@ -61,10 +53,7 @@ class Issuer:
         return {"access_token": token, "id_token": f"e30.{claims}.x", "token_type": "Bearer", "expires_in": 300}
 
     def _handler(issuer) -> type[BaseHTTPRequestHandler]:  # noqa: N805  ``self`` is the request's
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
-
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 if url.path == "/.well-known/openid-configuration":

@@ -6,18 +6,18 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from headrace.local import caddy
 from tests.e2e.patience import wait_until
 from tests.e2e.stack import free_port
+from tests.threaded import Quiet, serving
 
 MODELS = [
     {"id": "small", "context_length": 8192, "modality": "text", "headrace": {"status": "ready", "wait_ms": 0}},
@@ -121,30 +121,16 @@ class ScriptedApi:
         self.requests: list[dict[str, Any]] = []
         self.keys: set[str] | None = None
         """The keys that are good; None: all."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        self.address = ""
 
     @contextmanager
     def running(self) -> Iterator[ScriptedApi]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(self._handler()) as self.address:
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805  ``self`` is the request's
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
 
             def do_GET(self) -> None:
                 if self.refused():

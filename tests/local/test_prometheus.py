@@ -6,7 +6,6 @@ import asyncio
 import http.server
 import json
 import shutil
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +21,7 @@ from headrace.local import prometheus
 from headrace.local.child import Program, State
 from headrace.local.prometheus import Target
 from tests.local.yard import Yard, free_port, until
+from tests.threaded import Quiet, serving
 
 TARGETS = (Target("llm-api", "llm-api", 9100), Target("cpu-worker", "cpu-worker-2", 9141))
 
@@ -79,19 +79,14 @@ def test_an_exporter_is_host_and_port(address: str) -> None:
 def exporter(request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
     """Where something serves metrics, and whether it is a node-exporter."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(request.param)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}", b"node" in request.param
-        server.shutdown()
+    with serving(Handler) as address:
+        yield address, b"node" in request.param
 
 
 def test_a_node_exporter_is_told_from_others(exporter: tuple[str, bool]) -> None:

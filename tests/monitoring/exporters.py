@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.server
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.stack import free_port
+from tests.threaded import Quiet, serving
 
 _TYPE = re.compile(r"# TYPE (\S+) (\w+)")
 _VALUE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)$")
@@ -35,7 +35,7 @@ def sample(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     scrapes = 0
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             nonlocal scrapes
             scrapes += 1
@@ -46,17 +46,8 @@ def sample(path: Path) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from headrace.errors import ConfigError
 from headrace.router.discovery.target import Target
 from headrace.router.worker import State
-from tests.fakes import FakeWorker, answer, held
+from tests.fakes import FakeWorker, answer, held, silence
 from tests.router.conftest import Router, StartRouter, StartWorker
 from tests.router.discovery.name_server import NameServer
 from tests.wire.peer import wait_for
@@ -149,10 +149,17 @@ async def test_slots_and_queue_are_shared_with_the_other_routers(
     server.records["router-headless.", "A"] = ["10.0.0.1", "10.0.0.2"]
     fake = await start_worker(max_running=8)
     fake.load["running"] = 8  # the other router has them all
-    router = await start_router(fake, replicas_dns="router-headless", nameservers=[server.address])
+    fake.default = silence
+    router = await start_router(fake, replicas_dns="router-headless", nameservers=[server.address], queue=4)
     await wait_for(lambda: router.worker(fake).slots == 4, "its share")
-    fake.load["running"] = 0
-    await wait_for(lambda: router.worker(fake).slots == 4, "its share")
+    running = [await router.send() for _ in range(4)]
+    await wait_for(lambda: router.worker(fake).in_flight == 4, "they run")
+    waiting = [await router.send() for _ in range(2)]
+    await wait_for(lambda: router.service.pools["m"].waiting == 2, "the queue")
+    assert await status(router) == 503
+    for peer in (*running, *waiting):
+        peer.close()
+    await router.idle()
     server.close()
 
 

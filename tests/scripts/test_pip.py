@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
-import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 from scripts.setup import pip
 from scripts.setup.errors import SetupError
+
+from tests.threaded import Quiet, serving
 
 NAME = "pip-99.1-py3-none-any.whl"
 
@@ -47,17 +48,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
+    class Handler(Quiet, http.server.SimpleHTTPRequestHandler):
+        pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(wheel.parent.parent)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}/")
-    yield
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(partial(Handler, directory=str(wheel.parent.parent))) as address:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://{address}/")
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from scripts.plots import main
 
+from tests.threaded import Quiet, serving
 
-class _Answers(http.server.BaseHTTPRequestHandler):
+
+class _Answers(Quiet, http.server.BaseHTTPRequestHandler):
     """One series that grows for the queue, one without a number for workers, and nothing else."""
 
     def do_GET(self) -> None:
@@ -30,16 +31,11 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with serving(_Answers) as address:
+        yield f"http://{address}"
 
 
 def test_panels_with_data_are_drawn(url: str, tmp_path: Path) -> None:

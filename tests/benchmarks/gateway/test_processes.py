@@ -1,7 +1,6 @@
 import http.server
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,13 @@ import pytest
 
 from benchmarks.gateway import processes
 from benchmarks.gateway.processes import BenchmarkError, Processes, Running, free_ports, wait_ready
+from tests.threaded import Quiet, serving
 
 _SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 _FAILS = [sys.executable, "-c", "import sys; sys.exit('port taken')"]
 
 
-class _NotReady(http.server.BaseHTTPRequestHandler):
+class _NotReady(Quiet, http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self.send_response(200)
@@ -23,19 +23,11 @@ class _NotReady(http.server.BaseHTTPRequestHandler):
         else:
             self.send_error(503, "loading")
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NotReady)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_NotReady) as address:
+        yield int(address.rpartition(":")[2])
 
 
 def _wait_gone(pid: int) -> None:

@@ -14,7 +14,8 @@ def rounds(memory: float = 0.0, descriptors: float = 0.0, latency: float = 0.0) 
             n * 1000,
             {"api": 100 + n * memory},
             int(50 + n * descriptors),
-            p50=(1.0 + n * latency) * (1 + n / 5) if n % 5 else 0.0,
+            p50=1.0,
+            alone=(1.0 + n * latency) * (1 + n / 5),
             yardstick=0.2 * (1 + n / 5),
         )
         for n in range(100)

@@ -156,7 +156,7 @@ def test_log_ends_at_its_limit(tmp_path: Path) -> None:
     written.close()
 
 
-def test_full_disk_ends_the_log_and_not_the_router() -> None:
+def test_full_disk_ends_the_log_and_not_the_router(caplog: pytest.LogCaptureFixture) -> None:
     scheduler = profiles.build("round-robin", {}, random.Random(0))
     written = DecisionLog(Path("/dev/full"))
     written.attach("m", scheduler)
@@ -164,3 +164,4 @@ def test_full_disk_ends_the_log_and_not_the_router() -> None:
     written.flush()
     run(scheduler, 20)
     written.close()
+    assert [record.getMessage() for record in caplog.records] == ["the decision log ends"]

@@ -18,7 +18,6 @@ from headrace.router.scheduling.round_robin import RoundRobin
 from headrace.router.scheduling.scheduler import Filter, Profile, Scheduler, Scorer
 from headrace.router.scheduling.session import SessionAffinity
 
-DEFAULT = "latency"
 PROFILES: Mapping[str, Mapping[str, float]] = {
     "latency": {"latency": 1},
     "prefix": {"prefix": 3, "least-work": 1},
