@@ -85,7 +85,7 @@ chaos: ## Everything that may break, broken, with new chances each time (ROUNDS=
 
 fuzz: ## Made-up bytes for the parser, the event splitter and the resume splicer (EXAMPLES=5000, ARGS="--hypothesis-seed=1")
 	@scripts/bootstrap.sh dev
-	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile=long tests/fuzz tests/wire/test_connection_properties.py \
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --hypothesis-profile=long tests/fuzz tests/wire/test_connection_properties.py tests/wire/test_upstream.py \
 		tests/wire/test_relay_properties.py tests/router/resume/test_properties.py tests/router/resume/test_seam.py $(ARGS)
 
 soak: ## Half an hour at 70 % load with churn: is all flat? (ARGS="--minutes 3")

@@ -21,6 +21,7 @@ from headrace.config import ApiSettings, load
 from headrace.store.keys import ADMIN, INFERENCE, KeyStore
 from headrace.store.schema import KeyRow, StateRow, TenantRow
 from headrace.telemetry.logs import LineWriter
+from tests.api.keyrings import home_of_keys  # noqa: F401  the fixture "home"
 from tests.fakes import FakeRouter
 from tests.running import Running
 from tests.wire.peer import PATIENCE, Peer, Reply, wait_for

@@ -11,8 +11,8 @@ from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.limits import ServerLimits
 from headrace.wire.routes import Routes
 from tests.wire.conftest import Dial, Serve
+from tests.wire.messages import code, echo, get, post
 from tests.wire.peer import Peer, Served, wait_for
-from tests.wire.test_connection import code, echo, get, post
 
 KIB = 1024
 CHUNKED = b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

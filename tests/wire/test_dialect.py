@@ -12,8 +12,8 @@ from headrace.wire.dialect import Dialect
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.relay import HELD_BYTES, WHOLE_BYTES, Relay, end_broken
 from tests.wire.conftest import Dial, Serve, Upstreams
+from tests.wire.messages import post
 from tests.wire.peer import Peer, wait_for
-from tests.wire.test_connection import post
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: u\r\ncontent-length: 0\r\n\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -12,8 +12,8 @@ from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.routes import Routes
 from headrace.wire.server import Server
 from tests.wire.conftest import Dial, Serve
+from tests.wire.messages import code, echo, get, post
 from tests.wire.peer import PATIENCE, Peer, wait_for
-from tests.wire.test_connection import code, echo, get, post
 
 
 async def test_address_that_is_taken_is_an_error() -> None:
