@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headrace.errors import CrashesWorker
@@ -52,3 +54,31 @@ def test_again_begins_anew() -> None:
     poison.check("m", b"second")
     with pytest.raises(CrashesWorker):
         poison.check("m", b"first")
+
+
+def test_processes_share_it(tmp_path: Path) -> None:
+    clock = Clock()
+    first = PoisonList(clock, tmp_path / "poison")
+    second = PoisonList(clock, tmp_path / "poison")
+    first.ban("m", b"bad")
+    with pytest.raises(CrashesWorker):
+        second.check("m", b"bad")
+    second.ban("m", b"worse")
+    late = PoisonList(clock, tmp_path / "poison")
+    for one in (first, late):
+        with pytest.raises(CrashesWorker):
+            one.check("m", b"bad")
+        with pytest.raises(CrashesWorker):
+            one.check("m", b"worse")
+    clock.now = 600
+    late.check("m", b"bad")
+
+
+def test_who_was_away_for_more_than_the_list_holds_knows_the_newest(tmp_path: Path) -> None:
+    first, second = (PoisonList(Clock(), tmp_path / "poison") for _ in range(2))
+    for number in range(2500):
+        first.ban("m", b"%d" % number)
+    assert len(second) == len(first) == 1024
+    second.check("m", b"1475")
+    with pytest.raises(CrashesWorker):
+        second.check("m", b"1476")

@@ -23,6 +23,7 @@ from headrace.router.flow.queue import PoolQueue
 from headrace.router.health.monitor import Monitor
 from headrace.router.health.watch import Watch
 from headrace.router.metrics import RouterMetrics
+from headrace.router.poison import PoisonList
 from headrace.router.pools import describe, describe_workers
 from headrace.router.resume.replay import ReplayMemory
 from headrace.router.roster import Roster
@@ -31,6 +32,7 @@ from headrace.router.scheduling.decisions import DecisionView
 from headrace.router.ticket import Ticket
 from headrace.router.worker import State, Worker
 from headrace.service import run
+from headrace.service.child import shared_folder
 from headrace.service.ops import JSON
 from headrace.service.secret import HopSecret
 from headrace.telemetry.metrics import Registry
@@ -48,7 +50,7 @@ _MOST_LOOKS = 200
 
 def serve(settings: RouterSettings) -> None:
     """``headrace router``."""
-    run(lambda: RouterService(settings), settings, "router")
+    run(lambda: RouterService(settings, shared_folder()), settings, "router")
 
 
 class RouterService:
@@ -56,7 +58,8 @@ class RouterService:
 
     name = "router"
 
-    def __init__(self, settings: RouterSettings) -> None:
+    def __init__(self, settings: RouterSettings, shared: Path | None = None) -> None:
+        """``shared``: a folder that several processes of one router have in common. Raises ConfigError."""
         self.registry = Registry()
         self.limits = ServerLimits(body=settings.max_body)
         self._settings = settings
@@ -69,7 +72,8 @@ class RouterService:
         metrics = RouterMetrics(self.registry)
         memory = ReplayMemory(settings.replay_memory)
         metrics.watch(self.registry, list(self.pools.values()), memory)
-        self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts, memory)
+        poison = PoisonList(time.monotonic, None if shared is None else shared / "poison")
+        self._delivery = Delivery(self.pools, self._secret, metrics, settings.attempts, memory, poison)
         self._monitor = Monitor(
             self.pools, self._secret, time.monotonic, lambda pool, verdict: metrics.probes.labels(pool, verdict).inc()
         )

@@ -62,6 +62,7 @@ class Delivery:
         metrics: RouterMetrics,
         attempts: int,
         memory: ReplayMemory,
+        poison: PoisonList,
     ) -> None:
         self._pools = pools
         self._auth = [(b"authorization", b"Bearer %b" % secret.current)] if secret.required else []
@@ -71,7 +72,7 @@ class Delivery:
         self._budgets = {name: RetryBudget(time.monotonic()) for name in pools}
         self._attempts = attempts
         self._memory = memory
-        self._poison = PoisonList(time.monotonic)
+        self._poison = poison
         self.watch = RelayWatch()
 
     async def deliver(self, exchange: Exchange, ticket: Ticket) -> None:

@@ -38,8 +38,14 @@ def child_of_fleet() -> FleetChild | None:
     numbers = os.environ.get(_CHILD, "")
     if not numbers:
         return None
-    traffic, ops, parent = (int(number) for number in numbers.split(","))
+    traffic, ops, parent = (int(number) for number in numbers.split(",", 3)[:3])
     return FleetChild(socket.socket(fileno=traffic), socket.socket(fileno=ops), parent)
+
+
+def shared_folder() -> Path | None:
+    """Where the processes of a ``Fleet`` may keep what they share; it ends with them. None for a process alone."""
+    numbers = os.environ.get(_CHILD, "")
+    return Path(numbers.split(",", 3)[3]) if numbers else None
 
 
 class Child:
@@ -50,6 +56,7 @@ class Child:
         self.traffic = traffic
         self.started = 0.0
         self._command = command
+        self._folder = path.parent
         self._origin = Origin("http://child", unix_path=str(path))
         self._process: subprocess.Popen[bytes] | None = None
         self._told: list[FamilySnapshot] = []
@@ -64,7 +71,7 @@ class Child:
         self._past = merge([self._past, lasting(self._told)])
         self._told = []
         descriptors = (self.traffic.fileno(), self._ops.fileno(), alive)
-        environment = {**os.environ, _CHILD: ",".join(map(str, descriptors))}
+        environment = {**os.environ, _CHILD: ",".join(map(str, (*descriptors, self._folder)))}
         self.started = time.monotonic()
         # A group of its own: Ctrl-C is for the parent, which then drains the children.
         self._process = subprocess.Popen(self._command, env=environment, pass_fds=descriptors, process_group=0)  # noqa: S603
