@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from headrace.errors import ConnectionLost
 from headrace.router.worker import State
 from tests.fakes import Call, answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens, whole
 from tests.router.conftest import StartRouter, StartWorker
@@ -73,6 +74,33 @@ async def test_two_lost_workers_hold_the_request_to_be_the_cause(
     assert (reply.status, error(reply.body)) == (500, "request_crashes_worker")
     assert sum(len(worker.requests) for worker in workers) == 2
     assert router.metric("llm_router_poisoned_total", "m") == 1
+
+
+@pytest.mark.parametrize(("busy", "steps", "status"), [(2, 7, 200), (2, 8, 500), (0, 7, 500)])
+async def test_worker_that_stood_still_before_the_request_came_does_not_count(
+    start_router: StartRouter, start_worker: StartWorker, busy: int, steps: int, status: int
+) -> None:
+    """It does if its engine made a step with the request, or had nothing but the request."""
+    workers = [await start_worker() for _ in range(3)]
+    for worker in workers:
+        worker.load |= {"running": busy, "iterations": 7}
+    workers[2].unready = "loading"
+    router = await start_router(*workers)
+    for worker in workers[:2]:
+        worker.default = silence
+    answered = asyncio.ensure_future((await router.send()).reply())
+    for lost in (1, 2):
+        await wait_for(lambda lost=lost: sum(len(worker.requests) for worker in workers) == lost, "it")  # type: ignore[misc]
+        [stands] = [worker for worker in workers if router.worker(worker).attempts]
+        stands.load["iterations"] = steps
+        known = router.worker(stands)
+        await wait_for(lambda known=known: known.load.iterations == steps, "a look")  # type: ignore[misc]
+        known.suspect(State.QUARANTINED, "it stands still")
+        [attempt] = known.attempts
+        attempt.fail(ConnectionLost("quarantined"))
+        await wait_for(lambda known=known: not known.attempts, "the attempt to end")  # type: ignore[misc]
+    workers[2].unready = ""
+    assert (await answered).status == status
 
 
 async def test_kept_connection_that_was_closed_meanwhile_costs_no_attempt(

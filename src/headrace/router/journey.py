@@ -12,7 +12,7 @@ from headrace.router.resume.continuation import RESUMABLE
 from headrace.router.resume.replay import Replay, ReplayMemory
 from headrace.router.resume.resumption import Resumption
 from headrace.router.ticket import Ticket
-from headrace.router.worker import Worker
+from headrace.router.worker import State, Worker
 from headrace.wire import contract
 from headrace.wire.exchange import EVENT_STREAM, Exchange
 from headrace.wire.relay import Relay, content_type
@@ -40,6 +40,7 @@ class Journey:
         "relay",
         "replay",
         "resumption",
+        "steps",
         "ticket",
         "tried",
         "tries",
@@ -72,6 +73,8 @@ class Journey:
         """The worker's, as it was at the dispatch."""
         self.working = False
         """The worker has the request."""
+        self.steps = 0
+        """Steps that the worker's engine was known to have made at the dispatch; -1 if it had nothing else to do."""
         self.relay: Relay
         self.replay: Replay | None = None
         self.resumption: Resumption | None = None
@@ -81,6 +84,7 @@ class Journey:
     def dispatch(self, worker: Worker, now: float) -> Relay:
         """The attempt that begins now."""
         self.worker, self.epoch, self.working = worker, worker.load.epoch, False
+        self.steps = worker.load.iterations if worker.requests > 1 else -1
         self.attempts += 1
         self.tries += 1
         self.dispatched = now
@@ -103,9 +107,15 @@ class Journey:
         if life in self.lost:
             return False
         self.lost.add(life)
+        if self._found_it_standing(self.worker):
+            return True
         progress = self.replay.length - self._kept if self.replay is not None else 0
         self.blamed = 1 if progress >= _PROGRESS else self.blamed + 1
         return True
+
+    def _found_it_standing(self, worker: Worker) -> bool:
+        """Whether the worker was given up because it stood still, and had done so before the request came."""
+        return worker.doubt is State.QUARANTINED and worker.load.iterations == self.steps > 0
 
     def close(self) -> None:
         if self.replay is not None:
