@@ -165,8 +165,8 @@ async def start_router() -> AsyncIterator[StartRouter]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module with ``BOTH_STORES`` is run on the embedded stores, and on PostgreSQL with Valkey."""
-    if "stores" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_STORES", False):
+    """What starts llm-api runs on the embedded stores, and on PostgreSQL with Valkey; marked ``own_stores``, once."""
+    if "stores" in metafunc.fixturenames and metafunc.definition.get_closest_marker("own_stores") is None:
         metafunc.parametrize("stores", ["embedded", "distributed"], indirect=True)
 
 

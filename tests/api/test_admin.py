@@ -1,4 +1,4 @@
-"""The admin API, over HTTP, on both databases."""
+"""The admin API, over HTTP."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Admin:
 
 
 @pytest.fixture
-async def admin(start_api: StartApi, start_router: StartRouter, database_url: str) -> Admin:
-    return Admin(await start_api(await start_router("m"), database=database_url))
+async def admin(start_api: StartApi, start_router: StartRouter) -> Admin:
+    return Admin(await start_api(await start_router("m")))
 
 
 async def test_a_key_lives(admin: Admin) -> None:
@@ -187,6 +187,7 @@ async def test_what_is_wrong_is_said(
     assert told["param"] == param
 
 
+@pytest.mark.own_stores
 async def test_a_database_that_is_away_is_told(
     start_api: StartApi, start_router: StartRouter, postgresql_gate: tuple[Gate, str]
 ) -> None:
@@ -203,6 +204,7 @@ async def test_the_document_names_every_path(admin: Admin) -> None:
     assert document["paths"][f"{V1}/keys"]["post"]["responses"]["201"]
 
 
+@pytest.mark.own_stores
 async def test_a_revocation_ends_a_key_on_every_replica(
     start_api: StartApi, start_router: StartRouter, database_url: str
 ) -> None:

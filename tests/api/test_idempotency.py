@@ -13,7 +13,6 @@ from tests.api.conftest import Api, StartApi, StartRouter, chat, error
 from tests.fakes import Behaviour, answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens
 from tests.wire.peer import wait_for
 
-BOTH_STORES = True
 PLAIN = b"".join(tokens(3, usage=False))
 
 
@@ -152,6 +151,7 @@ async def test_claim_outlives_its_lease_while_the_work_goes_on(
     await first.reply()
 
 
+@pytest.mark.own_stores
 async def test_where_the_store_is_away_nobody_guesses(start_api: StartApi, start_router: StartRouter) -> None:
     router = await start_router()
     api = await start_api(router, redis="redis://127.0.0.1:1")

@@ -43,8 +43,8 @@ async def booked(api: Api) -> list[dict[str, Any]]:
     return rows(api.service._store.database)
 
 
-async def test_an_answer_is_noted(start_api: StartApi, start_router: StartRouter, database_url: str) -> None:
-    api = await start_api(await start_router("m"), database=database_url)
+async def test_an_answer_is_noted(start_api: StartApi, start_router: StartRouter) -> None:
+    api = await start_api(await start_router("m"))
     reply = await api.post()
     (row,) = await booked(api)
     key = api.service._keys._snapshot.find(api.service._store.pepper.digest(api.keys["user"].encode()))
@@ -129,6 +129,7 @@ async def test_it_is_on_the_disk_before_the_last_byte(
     assert sizes[-1] > 100  # the last one to send it on was llm-api
 
 
+@pytest.mark.own_stores
 async def test_usage_waits_while_the_database_is_away(
     start_api: StartApi, start_router: StartRouter, postgresql_gate: tuple[Gate, str]
 ) -> None:
@@ -191,6 +192,7 @@ async def test_a_round_that_fails_is_followed_by_another(
     await wait_for(lambda: len(rows(api.service._store.database)) == 1, "the record")
 
 
+@pytest.mark.own_stores
 @pytest.mark.parametrize("store", ["memory", "valkey"])
 async def test_a_restart_forgets_no_budget(
     start_api: StartApi, start_router: StartRouter, database_url: str, request: pytest.FixtureRequest, store: str

@@ -21,7 +21,6 @@ from headrace.config import ApiSettings, load
 from headrace.errors import ConfigError, Overloaded, Unauthorized
 from tests.api.conftest import CHAT, Api, StartApi, StartRouter, error
 
-BOTH_STORES = True
 AUDIENCE = "https://headrace.example"
 
 

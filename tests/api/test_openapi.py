@@ -64,6 +64,7 @@ def name_a_model(case: Any) -> None:
         case.path_parameters["id"] = "m"
 
 
+@pytest.mark.own_stores
 async def test_made_up_requests_never_break_anything(start_api: StartApi, start_router: StartRouter) -> None:
     router = await start_router("m")
     router.pools += [pool(name, modality=kind) for name, kind in zip("erc", MODALITIES, strict=True)]

@@ -151,6 +151,7 @@ async def test_tenants_do_not_share(start_api: StartApi, start_router: StartRout
     assert len(router.requests) == 2
 
 
+@pytest.mark.own_stores
 async def test_without_the_store_answers_are_made(start_api: StartApi, start_router: StartRouter) -> None:
     api, router = await cached(start_api, start_router, redis="redis://127.0.0.1:1")
     assert [(await api.post()).status for _ in range(2)] == [200, 200]

@@ -18,7 +18,6 @@ from tests.api.conftest import Api, StartApi, StartRouter, error
 from tests.fakes import FakeRouter, answer, event, refuse, stream
 from tests.wire.peer import PATIENCE, wait_for
 
-BOTH_STORES = True
 WEATHER: Any = {"type": "function", "name": "weather"}
 
 

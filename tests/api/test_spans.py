@@ -17,6 +17,8 @@ from tests.api.conftest import Api, StartApi, StartRouter, chat
 from tests.fakes import FakeServer, answer, refuse, stream
 from tests.wire.peer import wait_for
 
+pytestmark = pytest.mark.own_stores
+
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 

@@ -19,7 +19,6 @@ from tests.api.conftest import Api, StartApi, StartRouter, error
 from tests.fakes import Call, FakeRouter, answer, completion, refuse
 from tests.wire.peer import wait_for
 
-BOTH_STORES = True
 LINE = {"method": "POST", "url": "/v1/chat/completions"}
 
 

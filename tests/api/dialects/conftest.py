@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from headrace.api.app import ApiService
-from headrace.config import ApiSettings
+from headrace.config import ApiSettings, load
 from headrace.store.keys import KeyStore
 from headrace.store.secret import new_id, new_key
 from headrace.telemetry.exposition import render
@@ -83,7 +83,7 @@ class Api:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: dict[str, str]) -> AsyncIterator[Api]:
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     router = FakeRouter("m")
     router.pools += [
@@ -93,9 +93,9 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     ]
     await router.start()
     key = new_key(new_id())
-    with closing(KeyStore.open(tmp_path, database="", pepper="")) as store:
+    with closing(KeyStore.open(tmp_path, database=stores.get("database", ""), pepper="")) as store:
         store.bootstrap(key)
-    running = Api(ApiService(ApiSettings(router=[router.url])), router, key)  # type: ignore[call-arg]
+    running = Api(ApiService(load(ApiSettings, flags={"router": [router.url], **stores}, env=False)), router, key)
     await running.start()
     yield running
     await running.close()

@@ -18,7 +18,7 @@ async def keep(request: pytest.FixtureRequest) -> AsyncIterator[Keep]:
     found: Keep = MemoryKeep()
     if request.param == "valkey":
         redis = RedisKeep(request.getfixturevalue("valkey"), timeout=20)
-        await redis._redis.flushall()
+        await redis._server.commands.flushall()
         found = redis
     yield found
     await found.close()

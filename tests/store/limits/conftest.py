@@ -34,7 +34,7 @@ async def limiter(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIter
         yield MemoryLimiter(clock=clock)
         return
     redis = RedisLimiter(request.getfixturevalue("valkey"), clock=clock, timeout=20)
-    await redis._redis.flushall()
+    await redis._server.commands.flushall()
     yield redis
     await redis.close()
 
@@ -44,7 +44,7 @@ def settled(limiter: Limiter) -> Callable[[], Awaitable[None]]:
     """Waits until what was settled has arrived."""
 
     async def wait() -> None:
-        while isinstance(limiter, RedisLimiter) and limiter._settling:
+        while isinstance(limiter, RedisLimiter) and limiter._server._asked:
             await asyncio.sleep(0.001)
 
     return wait

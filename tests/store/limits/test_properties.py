@@ -78,7 +78,7 @@ class Course:
     async def end(self, lease: Lease, number: int, reserved: int, part: float, counts: bool) -> None:
         used = int(reserved * part)
         lease.settle(used, counts=counts)
-        while isinstance(self.limiter, RedisLimiter) and self.limiter._settling:
+        while isinstance(self.limiter, RedisLimiter) and self.limiter._server._asked:
             await asyncio.sleep(0)
         self.admitted[number][2] = min(used, reserved)
         self.admitted[number][3] = int(counts)
@@ -143,7 +143,7 @@ async def test_both_backends_decide_the_same(
     clocks = FakeClock(), FakeClock()
     redis = RedisLimiter(valkey, clock=clocks[0], timeout=20)
     try:
-        await redis._redis.flushall()
+        await redis._server.commands.flushall()
         subjects = _subjects([one, other], whole)
         tested = Course(redis, clocks[0], subjects)
         model = Course(MemoryLimiter(clock=clocks[1]), clocks[1], subjects)

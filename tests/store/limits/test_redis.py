@@ -19,7 +19,7 @@ from tests.store.limits.test_limiter import admitted, key, refused, tenant
 async def pair(valkey: str, clock: FakeClock) -> AsyncIterator[list[RedisLimiter]]:
     """Two processes on one server."""
     limiters = [RedisLimiter(valkey, clock=clock, timeout=20) for _ in range(2)]
-    await limiters[0]._redis.flushall()
+    await limiters[0]._server.commands.flushall()
     yield limiters
     for limiter in limiters:
         await limiter.close()
@@ -27,7 +27,7 @@ async def pair(valkey: str, clock: FakeClock) -> AsyncIterator[list[RedisLimiter
 
 async def test_two_processes_at_once_never_exceed_the_limit(valkey: str) -> None:
     limiters = [RedisLimiter(valkey, timeout=20) for _ in range(2)]  # with the server's clock
-    await limiters[0]._redis.flushall()
+    await limiters[0]._server.commands.flushall()
     subjects = [key(tokens_per_day=1000, concurrency=70), tenant(requests_per_minute=60)]
     outcomes = await asyncio.gather(*(limiters[index % 2].reserve(subjects, 25) for index in range(200)))
     leases = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
@@ -103,7 +103,7 @@ async def test_processes_are_counted_as_long_as_they_live(pair: list[RedisLimite
 
 
 async def test_states_are_forgotten_when_they_say_nothing_more(pair: list[RedisLimiter]) -> None:
-    redis = pair[0]._redis
+    redis = pair[0]._server.commands
     kept: dict[str, Any] = {"a": {"requests_per_minute": 1}, "b": {"tokens_per_day": 9}, "c": {"tokens_per_month": 9}}
     for name, limits in kept.items():
         await admitted(pair[0], [key(name, **limits)], 1)
@@ -115,7 +115,7 @@ async def test_states_are_forgotten_when_they_say_nothing_more(pair: list[RedisL
 async def test_a_debt_is_remembered_until_it_is_paid(pair: list[RedisLimiter]) -> None:
     (await admitted(pair[0], [key(tokens_per_minute=10)], 10)).settle(1000)
     await arrived(pair[0])
-    assert await pair[0]._redis.pttl("headrace:limits:1:{t}:key:k") > 5_900_000
+    assert await pair[0]._server.commands.pttl("headrace:limits:1:{t}:key:k") > 5_900_000
 
 
 async def test_a_server_that_is_not_there_is_a_store_error() -> None:
@@ -146,5 +146,5 @@ def test_a_wrong_url_is_told() -> None:
 
 
 async def arrived(limiter: RedisLimiter) -> None:
-    while limiter._settling:
+    while limiter._server._asked:
         await asyncio.sleep(0.001)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from redis.exceptions import RedisError
-
-from headrace.errors import StoreError
-from headrace.store.limits.redis import connect
+from headrace.store.redis import RedisServer
 
 _NAMESPACE = "headrace:keep:1:"
 
@@ -17,47 +12,30 @@ class RedisKeep:
 
     def __init__(self, url: str, *, timeout: float = 0.5) -> None:
         """``timeout`` (seconds) is for a connection and an answer each. Nothing is connected yet."""
-        self._redis = connect(url, timeout)
+        self._server = RedisServer(url, timeout)
+        self._commands = self._server.commands
 
     async def claim(self, name: str, mark: bytes, seconds: float) -> bytes | None:
-        try:
-            found = await self._redis.set(_NAMESPACE + name, mark, nx=True, get=True, px=_milliseconds(seconds))
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
-        return cast(bytes | None, found)
+        asking = self._commands.set(_NAMESPACE + name, mark, nx=True, get=True, px=_milliseconds(seconds))
+        found: bytes | None = await self._server.ask(asking)
+        return found
 
     async def get(self, name: str) -> bytes | None:
-        try:
-            found = await self._redis.get(_NAMESPACE + name)
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
-        return cast(bytes | None, found)
+        found: bytes | None = await self._server.ask(self._commands.get(_NAMESPACE + name))
+        return found
 
     async def put(self, name: str, value: bytes, seconds: float) -> None:
-        try:
-            await self._redis.set(_NAMESPACE + name, value, px=_milliseconds(seconds))
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        await self._server.ask(self._commands.set(_NAMESPACE + name, value, px=_milliseconds(seconds)))
 
     async def extend(self, name: str, seconds: float) -> None:
-        try:
-            await self._redis.pexpire(_NAMESPACE + name, _milliseconds(seconds))
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        await self._server.ask(self._commands.pexpire(_NAMESPACE + name, _milliseconds(seconds)))
 
     async def drop(self, name: str) -> None:
-        try:
-            await self._redis.delete(_NAMESPACE + name)
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        await self._server.ask(self._commands.delete(_NAMESPACE + name))
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._server.close()
 
 
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
-
-
-def _unreachable(error: Exception) -> StoreError:
-    return StoreError(f"redis does not answer: {error or type(error).__name__}")

@@ -10,23 +10,19 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from headrace.errors import ConfigError, StoreError
+from headrace.errors import StoreError
 from headrace.store.limits.budget import Budget, day, month
 from headrace.store.limits.limiter import SECOND, Clock, Lease, Refusal, Spent, Standing, epoch_clock, standing
 from headrace.store.limits.quota import MINUTE, Subject
+from headrace.store.redis import RedisServer
 
 _LEASE = 30 * SECOND
 _MONTH = 32 * 86_400_000  # milliseconds
 _CHUNK = 500  # leases that one script renews
-_CONNECTIONS = 32
 _LIMITS = ("", "requests_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day", "tokens_per_month")
 _NAMESPACE = "headrace:limits:1"  # of this form of the states
 
@@ -43,7 +39,7 @@ class RedisLimiter:
 
         Nothing is connected yet. Raises ConfigError for a URL that cannot be used.
         """
-        self._redis = connect(url, timeout)
+        self._server = RedisServer(url, timeout)
         self._server_clock = clock is None
         self._clock = clock or epoch_clock()
         self._reserve = self._script("reserve")
@@ -57,12 +53,11 @@ class RedisLimiter:
         self._owed: dict[str, _Owed] = {}
         self.data = ""
         """The name of the server's data, as ``renew`` last saw it: another one means that they were lost."""
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def reserve(self, subjects: Sequence[Subject], tokens: int) -> Lease | Refusal:
         self._count += 1
         lease = RedisLease(self, subjects, tokens, f"{self._name}{self._count:x}:{tokens}")
-        asking = asyncio.ensure_future(self._ask(lease))
+        asking = self._server.send(self._ask(lease))
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
@@ -78,16 +73,14 @@ class RedisLimiter:
         for member, lease in self._open.items():
             for subject in lease.subjects:
                 by_key.setdefault(_keys(subject)[1], []).append(member)
-        try:
-            for key, members in by_key.items():
-                for start in range(0, len(members), _CHUNK):
-                    await self._renew([key], [self._now(), _LEASE, *members[start : start + _CHUNK]])
-            keys = [f"{_NAMESPACE}:processes", f"{{{_NAMESPACE}:processes}}:data"]  # in one slot
-            processes, data = await self._register(keys, [self._now(), _LEASE, self._name])
-            self.data = data.decode()
-            return int(processes)
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        ask = self._server.ask
+        for key, members in by_key.items():
+            for start in range(0, len(members), _CHUNK):
+                await ask(self._renew([key], [self._now(), _LEASE, *members[start : start + _CHUNK]]))
+        keys = [f"{_NAMESPACE}:processes", f"{{{_NAMESPACE}:processes}}:data"]  # in one slot
+        processes, data = await ask(self._register(keys, [self._now(), _LEASE, self._name]))
+        self.data = data.decode()
+        return int(processes)
 
     def owe(self, subjects: Sequence[Subject], tokens: int) -> None:
         """Remember what was used while the server was away."""
@@ -120,24 +113,26 @@ class RedisLimiter:
 
     async def _change(self, name: str, tenant: str, day_tokens: int, month_tokens: int, how: str) -> None:
         args = [self._now(), *month(self._clock()), _MONTH, day_tokens, month_tokens, how]
-        try:
-            await self._budgets([_state_key(name, tenant)], args)
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        await self._server.ask(self._budgets([_state_key(name, tenant)], args))
 
     async def close(self) -> None:
         """Settle what is being settled, and disconnect."""
-        if self._settling:
-            await asyncio.wait(set(self._settling))
-        await self._redis.aclose()
+        await self._server.close()
 
     def settle(self, lease: RedisLease, tokens: int, counts: bool) -> None:
         """Send it off; where that fails, the lease expires by itself."""
         if self._open.pop(lease.member, None) is None:
             return
-        task = asyncio.create_task(self._tell(lease, tokens, counts))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        telling = self._server.send(self._tell(lease, tokens, counts))
+        telling.add_done_callback(partial(self._settled, lease, tokens))
+
+    def _settled(self, lease: RedisLease, tokens: int, telling: asyncio.Task[None]) -> None:
+        error = None if telling.cancelled() else telling.exception()
+        if isinstance(error, StoreError):
+            _log.debug("a limit's lease is left to expire", extra={"reason": str(error)})
+            self.owe(lease.subjects, tokens)
+        elif error is not None:
+            raise error
 
     async def _ask(self, lease: RedisLease) -> Lease | Refusal:
         subjects = lease.subjects
@@ -150,10 +145,7 @@ class RedisLimiter:
                 subject.reserve_cost(lease.reserved) if subject.token_limit else -1,
                 *(-1 if n is None else n for n in (quota.concurrency, quota.tokens_per_day, quota.tokens_per_month)),
             )
-        try:
-            refuser, limit, wait, *numbers = await self._reserve(_all_keys(subjects), args)
-        except (RedisError, OSError) as error:
-            raise _unreachable(error) from error
+        refuser, limit, wait, *numbers = await self._reserve(_all_keys(subjects), args)
         requests, left = _standings(subjects, numbers)
         if refuser:
             return Refusal(subjects[refuser - 1], _LIMITS[limit], wait, requests, left)
@@ -167,11 +159,7 @@ class RedisLimiter:
         for subject, number in zip(subjects, lease.numbers, strict=True):
             excess = subject.token_cost(tokens) - subject.reserve_cost(lease.reserved) if subject.token_limit else 0
             args += (number, 0 if counts else subject.request_cost, excess)
-        try:
-            await self._settle(_all_keys(subjects), args)
-        except (RedisError, OSError) as error:
-            _log.debug("a limit's lease is left to expire", extra={"reason": str(error)})
-            self.owe(subjects, tokens)
+        await self._settle(_all_keys(subjects), args)
 
     def _now(self) -> str | int:
         return "" if self._server_clock else self._clock()
@@ -179,7 +167,7 @@ class RedisLimiter:
     def _script(self, name: str) -> Script:
         folder = Path(__file__).with_name("lua")
         text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
-        return self._redis.register_script(text)
+        return self._server.commands.register_script(text)
 
 
 class _Owed:
@@ -212,22 +200,6 @@ class RedisLease:
 
     def settle(self, tokens: int, *, counts: bool = True) -> None:
         self._limiter.settle(self, tokens, counts)
-
-
-def connect(url: str, timeout: float) -> Redis:
-    """A client that waits at most ``timeout`` seconds and tries nothing twice. Raises ConfigError for a wrong URL."""
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),  # a script that ran must not run again
-        )
-    except ValueError as error:
-        raise ConfigError(f"redis: {error}") from None
-    return Redis.from_pool(pool)
 
 
 def _give_back(asking: asyncio.Future[Lease | Refusal]) -> None:
@@ -270,7 +242,3 @@ def _standings(subjects: Sequence[Subject], numbers: Sequence[int]) -> tuple[Sta
         if subject.token_limit:
             tokens = standing(tokens, subject.token_limit, token_backlog)
     return requests, tokens
-
-
-def _unreachable(error: Exception) -> StoreError:
-    return StoreError(f"redis does not answer: {error or type(error).__name__}")
