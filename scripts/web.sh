@@ -59,7 +59,7 @@ npm_() {
 install() {
     cmp -s package-lock.json node_modules/.headrace-lock.json && return
     echo "==> getting the page's packages"
-    npm_ ci --ignore-scripts --no-audit --no-fund --loglevel=error ||
+    npm_ ci --ignore-scripts --no-update-notifier --no-audit --no-fund --loglevel=error ||
         fail "npm could not get the page's packages; is the registry reachable? (npm config get registry)"
     cp package-lock.json node_modules/.headrace-lock.json
 }

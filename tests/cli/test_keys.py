@@ -78,6 +78,11 @@ def test_rotation_prints_a_new_secret_of_the_same_key(run: Run, tenant: str) -> 
     assert "3 hours more" in outcome.err
 
 
+def test_a_new_store_is_told(run: Run) -> None:
+    assert f"no key store in {home()}" in run("keys", "list").err
+    assert run("keys", "list").err == ""
+
+
 def test_tenants_are_listed(run: Run, tenant: str) -> None:
     assert re.search(r"default +\S+", run("tenants", "list").out)
 

@@ -27,7 +27,19 @@ EARLIER = FirstKey(Origin.EARLIER)
     ],
 )
 def test_the_key_is_told(key: FirstKey, words: str) -> None:
-    assert words in welcome.key_line(key)
+    assert words in welcome.key_line(key, "headrace keys create NAME")
+
+
+@pytest.mark.parametrize(
+    ("program", "home", "command"),
+    [
+        (".venv/bin/headrace", "/a home", "HEADRACE_HOME='/a home' .venv/bin/headrace keys create NAME"),
+        ("/usr/bin/headrace", "~/.headrace", "/usr/bin/headrace keys create NAME"),
+        ("headrace/__main__.py", "~/.headrace", "headrace keys create NAME"),
+    ],
+)
+def test_another_key_is_made_on_the_same_state(program: str, home: str, command: str) -> None:
+    assert welcome.another_key(program, Path(home).expanduser()) == command
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,11 @@ def _store(config: Path | None, database: str | None) -> Iterator[KeyStore]:
     from headrace.store.keys import KeyStore  # noqa: PLC0415  sqlalchemy is slow to import
 
     settings = _settings(config, database)
+    new = not settings.database and not (home() / "headrace.db").exists()
     with closing(KeyStore.open(home(), database=settings.database, pepper=settings.pepper)) as store:
+        if new:
+            text = f"There was no key store in {home()}: this is a new one. HEADRACE_HOME names another place."
+            Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         yield store
 
 

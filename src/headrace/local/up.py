@@ -59,7 +59,7 @@ def run(settings: UpSettings, config: Path | None = None) -> int:
         stack = builder.build(choose(settings.workers, store, machine, console))
         _warn(stack, screen)
         key = first_key(api, directory, os.environ.get("HEADRACE_BOOTSTRAP_KEY", ""))
-        screen.say(welcome.key_line(key))
+        screen.say(welcome.key_line(key, welcome.another_key(sys.argv[0], directory)))
         guard = held.enter_context(contextlib.closing(Guard(keep_open=(run_file.lock,))))
         platform = Platform(
             stack,

@@ -11,16 +11,24 @@ from headrace.local.sign_in import LASTS
 from headrace.local.stack import Stack
 
 
-def key_line(key: FirstKey) -> str:
+def key_line(key: FirstKey, another: str) -> str:
+    """``another``: the command that makes a key."""
     match key.origin:
         case Origin.MADE:
             return f"Your API key, shown only now: {key.text}"
         case Origin.GIVEN:
             return "Your API key is the one in HEADRACE_BOOTSTRAP_KEY."
         case Origin.EARLIER if key.ignored:
-            return "HEADRACE_BOOTSTRAP_KEY is ignored: there are keys already. Another one: headrace keys create"
+            return f"HEADRACE_BOOTSTRAP_KEY is ignored: there are keys already. Another one: {another}"
         case Origin.EARLIER:
-            return "Your API key was shown when it was made. Another one: headrace keys create"
+            return f"Your API key was shown when it was made. Another one: {another}"
+
+
+def another_key(program: str, home: Path) -> str:
+    """The command that makes one here: as this program was called, on the same state."""
+    called = program if Path(program).name == "headrace" else "headrace"
+    place = "" if home == Path("~/.headrace").expanduser() else f"HEADRACE_HOME={shlex.quote(str(home))} "
+    return f"{place}{shlex.quote(called)} keys create NAME"
 
 
 def ready(stack: Stack, key: FirstKey, link: str, seconds: float, logs: Path) -> str:
