@@ -35,6 +35,7 @@ class FakeBackend:
     """Answers with (first id, length) of each row. While ``gate`` is cleared, batches wait."""
 
     precision = "f32"
+    packs = False
     outputs = 2
 
     def __init__(self, streams: int = 1) -> None:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from headrace.errors import ConfigError, ModelError
 from headrace.workers.bert import folder
+from headrace.workers.bert.graph import pack
 from headrace.workers.bert.openvino import OpenVinoBackend, choose_precision
 from headrace.workers.bert.tokens import Ids
 from tests.workers.bert.harness import CONFIG, as_batch, random_weights, write_json, write_tensors
@@ -85,6 +86,17 @@ def test_the_graph_computes_bert(tiny: Path, activation: str) -> None:
     expected = np.stack([reference.hidden(row).mean(axis=0) for row in ROWS])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(vectors, expected, atol=2e-5)
+
+
+def test_packed_tokens_are_found_again_in_their_rows() -> None:
+    batch = as_batch([Ids([1, 5, 9, 2], 2), Ids([1, 2], 2), Ids([1, 6, 7, 8, 2], 5)], padding=3)
+    packed = pack(batch)
+    assert packed.ids.tolist() == [1, 5, 9, 2, 1, 2, 1, 6, 7, 8, 2, *[1] * 5]
+    assert packed.positions.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 4, *[0] * 5]
+    assert packed.in_second.tolist() == [0, 0, 1, 1, *[0] * 12]
+    np.testing.assert_array_equal(batch.ids.ravel()[packed.back], packed.ids)
+    for row, length in enumerate(batch.lengths):
+        np.testing.assert_array_equal(packed.ids[packed.spread[row, :length]], batch.ids[row, :length])
 
 
 @pytest.mark.parametrize(("pooling", "place"), [("cls", 0), ("lasttoken", -1)])

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from headrace.workers.bert.queue import Flow, Row, RowQueue, padded
+from headrace.workers.bert.queue import NARROWEST_PACKED, Flow, Row, RowQueue, padded
 
 
 def fill(queue: RowQueue[Flow], lengths: list[int]) -> Flow:
@@ -49,6 +49,12 @@ def test_a_batch_is_filled_up_with_rows_a_little_shorter() -> None:
     queue = RowQueue[Flow]()
     fill(queue, [64, 56, 48, 40])
     assert lengths(queue.take(1024)) == [64, 56, 48]
+
+
+def test_where_padding_costs_little_a_batch_mixes_lengths_more() -> None:
+    queue = RowQueue[Flow](NARROWEST_PACKED)
+    fill(queue, [64, 40, 32, 24])
+    assert lengths(queue.take(1024)) == [64, 40, 32]
 
 
 def test_rows_of_a_call_leave_in_order_within_a_length() -> None:

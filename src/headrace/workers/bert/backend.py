@@ -28,6 +28,8 @@ class Backend(Protocol):
     """Batches that it runs at the same time."""
     precision: str
     """What it computes in: f32, bf16 or int8."""
+    packs: bool
+    """Whether padding costs it little, so that batches may mix lengths more."""
     outputs: int
     """Numbers a row: the dimensions of a vector, or the labels."""
 

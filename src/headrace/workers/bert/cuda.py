@@ -23,6 +23,7 @@ class CudaBackend:
     """The model on one GPU; bf16 where it computes that (``auto``), f32 elsewhere."""
 
     streams = 1
+    packs = False
 
     def __init__(
         self, folder: ModelFolder, precision: Literal["auto", "f32", "bf16"] = "auto", *, device: str = "cuda"

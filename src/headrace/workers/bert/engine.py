@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.errors import DeadlineExceeded, InternalError, Overloaded
 from headrace.workers.bert.backend import Backend, Batch
 from headrace.workers.bert.metrics import BertMetrics
-from headrace.workers.bert.queue import Flow, Row, RowQueue, padded
+from headrace.workers.bert.queue import NARROWEST, NARROWEST_PACKED, Flow, Row, RowQueue, padded
 from headrace.workers.contract import Progress
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Engine:
         self._clock = clock
         self.waiting_rows = 0
         """Rows that were admitted and are in no batch yet; those that are still being tokenised are among them."""
-        self._queue: RowQueue[Call] = RowQueue()
+        self._queue: RowQueue[Call] = RowQueue(NARROWEST_PACKED if backend.packs else NARROWEST)
         self._calls: set[Call] = set()
         self._filled = asyncio.Event()
         self._rate = 0.0

@@ -20,12 +20,12 @@ _HIDDEN = ("last_hidden_state", "token_embeddings")
 
 
 def load(core: ov.Core, path: Path, *, sentence: Sentence, labels: int | None) -> ov.Model:
-    """The graph as ``graph.build`` makes it. Raises ModelError for inputs and outputs of another kind."""
+    """The graph, from ``graph.Inputs`` to the outputs of ``graph.build``. Raises ModelError for ends of another kind."""
     exported = core.read_model(path)
     inputs = Inputs()
     given = {
         "input_ids": inputs.ids,
-        "attention_mask": inputs.present,
+        "attention_mask": inputs.rows.present,
         "token_type_ids": inputs.in_second(),
     }
     for parameter in exported.get_parameters():
@@ -41,7 +41,7 @@ def load(core: ov.Core, path: Path, *, sentence: Sentence, labels: int | None) -
     x = op.convert(found.node.input_value(0), "f32")
     if labels is not None:
         return inputs.model(x)
-    return inputs.model(pool(x, inputs, sentence.pooling, sentence.normalize))
+    return inputs.model(pool(x, inputs.rows, sentence.pooling, sentence.normalize))
 
 
 def _output(path: Path, exported: ov.Model, labels: int | None) -> Node:

@@ -32,6 +32,7 @@ class OpenVinoBackend:
     def __init__(self, folder: ModelFolder, precision: Literal["auto", "f32", "bf16"] = "auto") -> None:
         """Loads and compiles. Raises ModelError, or ConfigError for bf16 on a CPU that has none."""
         core = ov.Core()
+        self.packs = folder.graph is None
         self.precision: str = choose_precision(core, precision)
         try:
             model = _model(core, folder)
@@ -50,7 +51,7 @@ class OpenVinoBackend:
     def infer(self, batch: Batch) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
-            inputs = (batch.ids, batch.lengths, batch.seconds)
+            inputs = graph.pack(batch) if self.packs else (batch.ids, batch.lengths, batch.seconds)
             results = request.infer(inputs, share_inputs=True, share_outputs=True)
             outputs: NDArray[np.float32] = results[0].copy()  # the request's own memory is used again
             return outputs

@@ -19,8 +19,9 @@ STEP = 8
 """Widths are multiples of this many tokens."""
 _OLDEST_TURN = 4
 """Of so many batches, one starts with the oldest row."""
-_NARROWEST = 0.75
-"""Rows of less than this share of the batch's width wait for a batch of their own length."""
+NARROWEST, NARROWEST_PACKED = 0.75, 0.5
+"""Rows of less than this share of the batch's width wait for a batch of their own length. The second is for a backend
+that packs tokens, where padding costs little."""
 
 
 class Flow:
@@ -58,8 +59,10 @@ def padded(tokens: int) -> int:
 class RowQueue(Generic[F]):
     """The rows that wait. ``len`` counts them, ``tokens`` is their sum without padding."""
 
-    def __init__(self) -> None:
+    def __init__(self, narrowest: float = NARROWEST) -> None:
+        """``narrowest``: rows of less than this share of a batch's width wait for one of their own length."""
         self.tokens = 0
+        self._narrowest = narrowest
         self._buckets: dict[int, list[Row[F]]] = {}
         self._length = 0
         self._clock = 0
@@ -88,7 +91,7 @@ class RowQueue(Generic[F]):
         widest = padded(len(first.ids))
         room = max(1, budget // widest)
         rows = [first]
-        for width in range(widest, int(widest * _NARROWEST) - 1, -STEP):
+        for width in range(widest, int(widest * self._narrowest) - 1, -STEP):
             rows += self._pop(width, room - len(rows))
         self._length -= len(rows)
         self.tokens -= sum(len(row.ids) for row in rows)
