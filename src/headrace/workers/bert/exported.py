@@ -20,7 +20,7 @@ _HIDDEN = ("last_hidden_state", "token_embeddings")
 
 
 def load(core: ov.Core, path: Path, *, sentence: Sentence, labels: int | None) -> ov.Model:
-    """The graph, from ``graph.Inputs`` to the outputs of ``graph.build``. Raises ModelError for ends of another kind."""
+    """The graph, from ``graph.Inputs`` to the outputs of ``graph.build``. Raises ModelError for an unfitting one."""
     exported = core.read_model(path)
     inputs = Inputs()
     given = {
