@@ -336,13 +336,16 @@ class FakeRouter(FakeServer):
         return super().behave(call)
 
 
-def pool(name: str, *, modality: str = "text", state: str = "ready", context: int = 4096) -> dict[str, Any]:
+def pool(
+    name: str, *, modality: str = "text", state: str = "ready", context: int = 4096, adapters: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """A pool as ``/pools`` tells it."""
     return {
         "name": name,
-        "adapters": [],
+        "adapters": list(adapters),
         "context": context,
         "modality": modality,
+        "inputs": ["text"],
         "queued": 0,
         "wait_ms": 0,
         "workers": [{"name": "w:1", "state": state, "reason": ""}],

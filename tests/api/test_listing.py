@@ -24,7 +24,36 @@ async def test_one_model_by_a_name_with_a_slash(start_api: StartApi, start_route
     assert reply.headers["x-request-id"]
     document = json.loads(reply.body)
     assert (document["id"], document["object"], document["owned_by"]) == ("org/name", "model", "headrace")
-    assert (document["context_length"], document["modality"]) == (4096, "text")
+    assert (document["context_length"], document["modality"], document["parent"]) == (4096, "text", None)
+
+
+@pytest.mark.parametrize(
+    ("modality", "inputs", "outputs"),
+    [
+        ("text", ["text", "image"], ["text"]),
+        ("embedding", ["text"], ["embeddings"]),
+        ("rerank", ["text"], ["rerank"]),
+        ("classification", ["text"], ["classification"]),
+    ],
+)
+async def test_model_says_what_goes_in_and_comes_out(
+    start_api: StartApi, start_router: StartRouter, modality: str, inputs: list[str], outputs: list[str]
+) -> None:
+    router = await start_router()
+    router.pools[0].update(modality=modality, inputs=inputs)
+    api = await start_api(router)
+    document = json.loads((await api.get("/v1/models/m")).body)
+    assert document["architecture"] == {"input_modalities": inputs, "output_modalities": outputs}
+
+
+async def test_router_of_the_version_before_says_nothing_of_inputs(
+    start_api: StartApi, start_router: StartRouter
+) -> None:
+    router = await start_router()
+    del router.pools[0]["inputs"]
+    api = await start_api(router)
+    document = json.loads((await api.get("/v1/models/m")).body)
+    assert document["architecture"]["input_modalities"] == ["text"]
 
 
 @pytest.mark.parametrize("name", ["hidden", "absent"])

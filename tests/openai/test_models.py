@@ -3,11 +3,12 @@ from __future__ import annotations
 import msgspec
 from openai.types import Model as SdkModel
 
-from headrace.openai.models import Model, ModelList, Status
+from headrace.openai.models import Architecture, Model, ModelList, Status
 
 
 def test_the_official_sdk_reads_the_list() -> None:
-    card = Model(id="m", created=5, headrace=Status("ready", 12), context_length=2048)
+    kinds = Architecture(["text", "image"], ["text"])
+    card = Model(id="m", created=5, headrace=Status("ready", 12), architecture=kinds, context_length=2048)
     listed = msgspec.json.decode(msgspec.json.encode(ModelList([card])))
     assert listed["object"] == "list"
     read = SdkModel.model_validate(listed["data"][0], strict=True)

@@ -32,7 +32,8 @@ async def test_pools_tell_what_llm_api_needs(start_router: StartRouter, start_wo
     text.load["models"][0]["adapters"] = ["b", "a"]
     small.load["models"][0]["context"] = 512
     small.load.update(running=2, waiting=1, kv_used=3, kv_total=9)
-    vector.load["models"][0]["modality"] = "embedding"
+    text.load["models"][0]["inputs"] = ["text", "image"]
+    vector.load["models"][0].update(modality="embedding", inputs=["text", "image"])
     router = await start_router(text, small, vector)
     first, second = await pools(router)
     assert (first["name"], first["adapters"], first["context"], first["modality"]) == ("m", ["a", "b"], 512, "text")
@@ -48,6 +49,7 @@ async def test_pools_tell_what_llm_api_needs(start_router: StartRouter, start_wo
         "epoch": "1",
     }
     assert (second["name"], second["modality"]) == ("e", "embedding")
+    assert (first["inputs"], second["inputs"]) == (["text"], ["text", "image"])  # what all of its workers take
     assert router.service.debug("pools") is not None
     assert router.service.debug("nothing") is None
 

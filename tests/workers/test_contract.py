@@ -77,7 +77,7 @@ async def test_load_document_has_every_field_of_the_contract() -> None:
         "iterations": 0,
         "prompt_tokens": 0,
         "cached_tokens": 0,
-        "models": [{"name": "m", "adapters": [], "context": 128, "modality": "text"}],
+        "models": [{"name": "m", "adapters": [], "context": 128, "modality": "text", "inputs": ["text"]}],
         "draining": False,
         "epoch": worker.epoch,
     }

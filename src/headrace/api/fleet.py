@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 import msgspec
 from xxhash import xxh3_64_intdigest
 
 from headrace.api.addresses import Addresses, Resolve
 from headrace.errors import Overloaded, WireError
-from headrace.openai.models import Model, Status
+from headrace.openai.models import Architecture, Model, Status
 from headrace.service.secret import HopSecret
 from headrace.wire import contract
 from headrace.wire.client import Origin, fetch
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _STARTED = int(time.time())
+_OUTPUTS = {"embedding": "embeddings"}
+"""OpenRouter's word, where it is not ours."""
 _BOUND, _SLACK = 1.25, 8.0
 """A router gets at most so many times its fair share of our requests; so few are no load for any."""
 
@@ -39,6 +42,9 @@ class PoolView(msgspec.Struct):
     wait_ms: int = 0
     adapters: list[str] = []
     workers: list[WorkerView] = []
+    inputs: Sequence[str] = ("text",)
+    base: str = ""
+    """Of a LoRA adapter: the pool whose workers serve it. Clients name an adapter as they name a model."""
 
     @property
     def ready(self) -> bool:
@@ -112,10 +118,16 @@ class Fleet:
         return any(router.reachable for router in self.routers)
 
     def pool(self, name: str) -> PoolView | None:
+        """The pool, or the adapter, of this name."""
         return self._pools.get(name)
 
     def pools(self) -> list[PoolView]:
-        return sorted(self._pools.values(), key=lambda pool: pool.name)
+        """Without adapters, which each pool names itself."""
+        return sorted((pool for pool in self._pools.values() if not pool.base), key=lambda pool: pool.name)
+
+    def names(self) -> set[str]:
+        """Of the pools and their adapters."""
+        return set(self._pools)
 
     def order(self, pool: str, prefix: bytes) -> list[Router]:
         """The routers, best first: rendezvous hashing, so that the same beginning meets the same cache knowledge.
@@ -140,8 +152,17 @@ class Fleet:
             for name, pool in router.pools.items():
                 if name not in merged or (pool.ready and not merged[name].ready):
                     merged[name] = pool
-        self._pools = merged
+        self._pools = self._with_adapters(merged)
         self._known = self._known or self.reachable
+
+    def _with_adapters(self, pools: dict[str, PoolView]) -> dict[str, PoolView]:
+        """The pools and their adapters. Those of a pool without a ready worker stay: they are away as it is."""
+        found = dict(pools)
+        away = {name for name, pool in pools.items() if not pool.ready}
+        known = [(pool.base, name) for name, pool in self._pools.items() if pool.base in away]
+        for base, name in [(pool.name, adapter) for pool in pools.values() for adapter in pool.adapters] + known:
+            found.setdefault(name, msgspec.structs.replace(pools[base], name=name, base=base, adapters=[]))
+        return found
 
     def _follow(self, urls: list[str]) -> None:
         """A router whose address is gone gets nothing new and finishes what it has."""
@@ -165,6 +186,8 @@ class Fleet:
             headrace=Status(status, pool.wait_ms),
             context_length=pool.context or None,
             modality=pool.modality,
+            architecture=Architecture(list(pool.inputs), [_OUTPUTS.get(pool.modality, pool.modality)]),
+            parent=pool.base or None,
         )
 
     def demand(self) -> None:

@@ -181,7 +181,7 @@ class Gateway:
                 job.record.model = pool.name
                 if self._length.is_near(pool, job.cost) and not await self._fits(job, pool, spare):
                     continue
-                shipment = self._pack(job, alias, spare, bill)
+                shipment = self._pack(job, pool, alias, spare, bill)
                 await self._forwarder.send(job.exchange, shipment, job.record)
                 if not shipment.refused:
                     break
@@ -210,11 +210,12 @@ class Gateway:
             return False
         return True
 
-    def _pack(self, job: Job, alias: Alias | None, spare: bool, bill: Bill) -> Shipment:
+    def _pack(self, job: Job, pool: PoolView, alias: Alias | None, spare: bool, bill: Bill) -> Shipment:
         request, record = job.request, job.record
+        adapter = pool.name if pool.base else ""
         blocks, wants_usage, timeout = b"", False, self._timeout
         if isinstance(request, GenerationRequest):
-            blocks, wants_usage = prefix.header("", "", job.text.data), request.wants_usage
+            blocks, wants_usage = prefix.header("", adapter, job.text.data), request.wants_usage
         if alias is not None:
             timeout -= job.age
             if spare and alias.patience is not None:
@@ -225,12 +226,14 @@ class Gateway:
         traceparent = headers.get(contract.TRACEPARENT)
         if traceparent:
             optional += b"traceparent: %b\r\n" % traceparent
+        if adapter:
+            optional += b"%b: %b\r\n" % (contract.ADAPTER, adapter.encode())
         head = _HEAD % (
             job.request_line,
             self._fixed_lines if not record.batch else self._fixed_lines + _LOWEST_BAND,
             max(1, int(timeout * 1000)),
             optional,
-            record.model.encode(),
+            (pool.base or pool.name).encode(),
             record.tenant.encode(),
             record.id.encode(),
             job.cost.header(),

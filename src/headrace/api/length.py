@@ -76,10 +76,11 @@ class Length:
             body = {"prompt": request.fields.prompt}
         else:
             return None
+        name = pool.base or pool.name
         answer = await self._inside.ask(
-            pool.name,
+            name,
             "/tokenize",
-            encode({"model": pool.name, **body}),
+            encode({"model": name, **body}),
             tenant=record.tenant,
             request_id=f"{record.id}-tokenize",
         )

@@ -9,7 +9,7 @@ from headrace.api.aliases.alias import Alias
 from headrace.api.aliases.book import AliasBook
 from headrace.api.fleet import Fleet, PoolView
 from headrace.errors import InvalidRequest, NotFound, Overloaded
-from headrace.openai.models import Model
+from headrace.openai.models import Architecture, Model
 from headrace.openai.request import GenerationRequest, Request
 from headrace.store.snapshot import Principal
 
@@ -17,7 +17,7 @@ AnyRequest = Request[Any]
 
 
 class Models:
-    """Pools by name, and aliases before them: an alias may have the name of a pool, which is then only behind it."""
+    """Pools and adapters by name, and aliases before them: a pool whose name an alias has is only behind it."""
 
     def __init__(self, fleet: Fleet, aliases: AliasBook) -> None:
         self._fleet = fleet
@@ -78,7 +78,7 @@ class Models:
         return _merged(name, [self._fleet.model(pool) for pool in pools]) if pools else None
 
     def _names(self, principal: Principal) -> list[str]:
-        names = {pool.name for pool in self._fleet.pools()} | {
+        names = self._fleet.names() | {
             alias.name for alias in self._aliases.all() if any(map(self._fleet.pool, alias.models))
         }
         return sorted(name for name in names if principal.allows(name))
@@ -106,13 +106,19 @@ def _wrong_modality(pool: PoolView, wanted: tuple[str, ...]) -> InvalidRequest:
 
 
 def _merged(name: str, models: list[Model]) -> Model:
-    """What may be promised of an alias: its best model's state, and the context that all of them have."""
+    """What may be promised of an alias: its best model's state, and the context and inputs that all have."""
     best = min(models, key=lambda model: (model.headrace.status != "ready", model.headrace.wait_ms))
     contexts = [model.context_length for model in models if model.context_length is not None]
+    inputs = [
+        one
+        for one in best.architecture.input_modalities
+        if all(one in model.architecture.input_modalities for model in models)
+    ]
     return Model(
         id=name,
         created=best.created,
         headrace=best.headrace,
+        architecture=Architecture(inputs, best.architecture.output_modalities),
         context_length=min(contexts, default=None),
         modality=best.modality,
     )

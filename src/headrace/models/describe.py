@@ -42,6 +42,8 @@ class Description(msgspec.Struct, frozen=True):
     engines: tuple[str, ...]
     advice: str = ""
     """What to do where no engine can serve it."""
+    sees: bool = False
+    """Whether it takes images: such a model's ``config.json`` has a ``vision_config``."""
 
 
 def describe(folder: Path) -> Description:
@@ -77,7 +79,14 @@ def _describe_config(kind: str, config: dict[str, Any]) -> Description:
     context = config.get("max_position_embeddings")
     engines = _engines(kind, config, architecture)
     advice = "" if engines else _advise(kind, architecture)
-    return Description(kind, str(architecture), context if isinstance(context, int) else None, engines, advice)
+    return Description(
+        kind,
+        str(architecture),
+        context if isinstance(context, int) else None,
+        engines,
+        advice,
+        "vision_config" in config,
+    )
 
 
 def _describe_tensorrt(config: dict[str, Any]) -> Description:

@@ -33,6 +33,8 @@ class PoolView(msgspec.Struct):
     """Tokens of prompt and output together; 0 where no worker was seen yet."""
     modality: str
     """Empty where no worker was seen yet."""
+    inputs: list[str]
+    """That all workers take; empty where none was seen yet."""
     queued: int
     wait_ms: int
     """What a request that came now would wait."""
@@ -59,6 +61,7 @@ def _pool(pool: PoolQueue) -> PoolView:
         sorted({adapter for model in models for adapter in model.adapters}),
         min((model.context for model in models if model.context), default=0),
         next((model.modality for model in models), ""),
+        [one for one in models[0].inputs if all(one in model.inputs for model in models)] if models else [],
         pool.waiting,
         round(pool.wait_estimate() * 1000) if any(pool.workers.values()) else 0,
         [_worker(worker) for worker in pool.workers],

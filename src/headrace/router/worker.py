@@ -44,6 +44,7 @@ class ModelLoad(msgspec.Struct, frozen=True):
     context: int = 0
     adapters: tuple[str, ...] = ()
     modality: str = "text"
+    inputs: tuple[str, ...] = ("text",)
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -39,6 +39,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     adapters: tuple[str, ...] = ()
     modality: Literal["text", "embedding", "classification", "rerank"] = "text"
     """What comes out."""
+    inputs: tuple[Literal["text", "image"], ...] = ("text",)
+    """What goes in."""
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -90,6 +90,18 @@ def test_kv_events_are_json() -> None:
     assert document == {"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": "tcp://*:5557"}
 
 
+@pytest.mark.parametrize(
+    ("sees", "arguments", "inputs"),
+    [
+        (False, [], ("text",)),
+        (True, [], ("text", "image")),
+        (True, ["--language-model-only"], ("text",)),
+    ],
+)
+def test_a_model_that_sees_takes_images(sees: bool, arguments: list[str], inputs: tuple[str, ...]) -> None:
+    assert facts.inputs(sees, settings(arguments=arguments)) == inputs
+
+
 def test_adapters_are_the_folders_that_hold_one(tmp_path: Path) -> None:
     for name in ("b", "a", "empty"):
         (tmp_path / name).mkdir()

@@ -42,7 +42,9 @@ class Vllm(Engine):
         self._environment = facts.variables(engine_environment())
         self._program = find_program(settings.executable, facts.PROGRAM, self._environment["PATH"], "vllm")
         model = settings.model.resolve()
-        self._context = check_model(model, "vllm").context or 0
+        found = check_model(model, "vllm")
+        self._context = found.context or 0
+        self._inputs = facts.inputs(found.sees, settings)
         self._model = str(model)
         self._served = settings.name or model.name
         self._keys = [key for key in (settings.hop_secret, settings.hop_secret_previous) if key]
@@ -76,7 +78,9 @@ class Vllm(Engine):
         cards = decode(await self._http.get(facts.MODELS), _Cards, facts.MODELS).data
         adapters = tuple(card.id for card in cards if card.parent is not None)
         bases = [card for card in cards if card.parent is None]
-        return tuple(ServedModel(card.id, card.max_model_len or self._context, adapters) for card in bases)
+        return tuple(
+            ServedModel(card.id, card.max_model_len or self._context, adapters, inputs=self._inputs) for card in bases
+        )
 
     async def look(self) -> Look:
         return facts.look(await self.metrics(PATIENCE))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -106,6 +106,11 @@ def command(
     line += ["--trust-remote-code"] if settings.trust_remote_code else []
     line += ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
     return [*line, *_loras(settings), *settings.arguments]
+
+
+def inputs(sees: bool, settings: VllmWorkerSettings) -> tuple[Literal["text", "image"], ...]:
+    """What goes into a model; ``sees``: it takes images too, unless vLLM is told to leave that part out."""
+    return ("text", "image") if sees and "--language-model-only" not in settings.arguments else ("text",)
 
 
 def config_file(keys: list[str]) -> str:
