@@ -47,10 +47,10 @@ def _steps(program: Path, options: argparse.Namespace) -> list[Step]:
     names = _chosen("--names", options.names, beside.NAMES)
     loads = _chosen("--loads", options.loads, [load.key for load in LOADS])
     both = [key for key in BY_PROCESSES if key in loads]
-    steps = [
-        Step("beside", "one process each", partial(beside.measure, program, options.rounds, 1, loads, names)),
-        Step("processes", "two processes each", partial(beside.measure, program, options.rounds, 2, both, names)),
-    ]
+    steps = [Step("beside", "one process each", partial(beside.measure, program, options.rounds, 1, loads, names))]
+    if both:
+        two = partial(beside.measure, program, options.rounds, 2, both, names)
+        steps.append(Step("processes", "two processes each", two))
     for what in _chosen("--scale", options.scale, list(scale.PARTS)):
         steps.append(Step("scale", what, partial(_grow, program, what)))
     steps.append(Step("client", "aiperf on headrace up", _wait_as_users))
