@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from headrace.api import idempotency
+from headrace.errors import StoreError
 from tests.api.conftest import Api, StartApi, StartRouter, chat, error
 from tests.fakes import Behaviour, answer, chunk, completion, held, raw, refuse, silence, stream, stream_head, tokens
-from tests.wire.peer import wait_for
+from tests.wire.peer import PATIENCE, wait_for
 
 PLAIN = b"".join(tokens(3, usage=False))
 
@@ -149,6 +150,72 @@ async def test_claim_outlives_its_lease_while_the_work_goes_on(
     assert (await post(api)).status == 409
     go.set()
     await first.reply()
+
+
+class Slow:
+    """Holds up what is to be kept, until it may go on."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+        self._put = api.service._keep.put
+        monkeypatch.setattr(api.service._keep, "put", self._wait)
+
+    async def _wait(self, name: str, value: bytes, seconds: float) -> None:
+        self.asked.set()
+        await self.go.wait()
+        await self._put(name, value, seconds)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_answer_is_kept_before_its_last_byte_leaves(
+    start_api: StartApi, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    router = await start_router()
+    router.default = stream() if streams else answer()
+    api = await start_api(router)
+    slow = Slow(api, monkeypatch)
+    peer = await api.send(chat(stream=streams), **{"idempotency-key": "one"})
+    reply = asyncio.create_task(peer.reply())
+    await asyncio.wait_for(slow.asked.wait(), PATIENCE)
+    assert (await api.post()).status == 200  # others go on, and what was written in that turn is out
+    assert not reply.done()
+    assert api.service._ledger.booked == 2  # billed it is
+    slow.go.set()
+    assert (await reply).body == (PLAIN if streams else completion())
+    again = await post(api, chat(stream=streams))
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_client_that_leaves_before_the_last_byte_gets_the_answer_the_next_time(
+    start_api: StartApi, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = await start_router()
+    api = await start_api(router)
+    slow = Slow(api, monkeypatch)
+    peer = await api.send(chat(), **{"idempotency-key": "one"})
+    await asyncio.wait_for(slow.asked.wait(), PATIENCE)
+    peer.close()
+    assert (await api.post()).status == 200
+    slow.go.set()
+    await api.quiet()
+    monkeypatch.undo()
+    assert (await post(api, chat())).headers["idempotent-replayed"] == "true"
+    assert len(router.requests) == 2
+
+
+async def test_answer_that_cannot_be_kept_is_sent_all_the_same(
+    start_api: StartApi, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = await start_router()
+    api = await start_api(router)
+
+    async def fail(name: str, value: bytes, seconds: float) -> None:
+        raise StoreError("away")
+
+    monkeypatch.setattr(api.service._keep, "put", fail)
+    assert [(await post(api)).status for _ in range(2)] == [200, 200]
+    assert len(router.requests) == 2
 
 
 @pytest.mark.own_stores

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.errors import NotFound
 from headrace.wire.exchange import EVENT_STREAM
+from headrace.wire.recording import Recording
 from tests.wire.desk import Desk
 
 TEXT = [(b"content-type", b"text/plain")]
@@ -113,3 +114,62 @@ async def test_nothing_is_written_to_a_client_that_is_gone(desk: Desk) -> None:
     exchange.write(b"one")
     exchange.finish()
     assert desk.body == b""
+
+
+async def test_end_of_a_whole_answer_is_held_back_until_it_is_released(desk: Desk) -> None:
+    exchange = await desk.open()
+    exchange.record(Recording(1000), hold=True)
+    exchange.respond(200, TEXT, b"body")
+    assert (desk.written, exchange.finished) == (b"", True)
+    exchange.release()
+    assert desk.body == b"body"
+
+
+async def test_end_of_a_stream_is_held_back_and_its_recordings_see_it(desk: Desk) -> None:
+    exchange = await desk.open()
+    outer = Recording(1000)
+    exchange.record(Recording(1000), hold=True)
+    exchange.record(outer)
+    exchange.start(200, EVENT_STREAM)
+    exchange.write(b"one")
+    exchange.finish(b"two")
+    assert desk.body == b"3\r\none\r\n"
+    found = outer.answer()
+    assert found is not None
+    assert found.body == b"onetwo"
+    exchange.release()
+    assert desk.body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+async def test_next_request_waits_for_the_end_that_is_held_back(desk: Desk) -> None:
+    exchange = await desk.open()
+    exchange.record(Recording(1000), hold=True)
+    exchange.respond(200, TEXT, b"one")
+    desk.connection.data_received(b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0)
+    assert desk.connection.exchange is exchange
+    exchange.release()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    following = desk.connection.exchange
+    assert following is not None
+    assert following.request.path == "/next"
+
+
+async def test_what_comes_after_a_release_is_not_held_back(desk: Desk) -> None:
+    exchange = await desk.open()
+    exchange.record(Recording(1000), hold=True)
+    exchange.release()  # its handler failed before it answered
+    exchange.respond(200, TEXT, b"body")
+    assert desk.body == b"body"
+
+
+async def test_drain_does_not_forget_a_connection_whose_answer_is_held_back(desk: Desk) -> None:
+    exchange = await desk.open()
+    exchange.record(Recording(1000), hold=True)
+    exchange.respond(200, TEXT, b"body")
+    desk.server.draining = True
+    desk.connection.end_if_idle()
+    exchange.release()
+    assert desk.body == b"body"
+    assert desk.transport.is_closing()

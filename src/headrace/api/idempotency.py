@@ -2,6 +2,7 @@
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 Only answers that are complete and a success are kept, streams too; after anything else the key is free again.
+An answer is kept before its last byte leaves, so that only a request whose client saw no end may run a second time.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Idempotency:
 
     async def _first(self, name: str, fingerprint: bytes, exchange: Exchange, record: Record, work: Work) -> None:
         recording = Recording(_KEPT_BYTES)
-        exchange.record(recording)
+        exchange.record(recording, hold=True)  # who has the whole answer must not be billed for it a second time
         renewing = asyncio.create_task(self._renew(name))
         kept = False
         try:
@@ -93,6 +94,7 @@ class Idempotency:
                 kept = await self._put(name, fingerprint, recording)
         finally:
             renewing.cancel()
+            exchange.release()
             if not kept:
                 with suppress(StoreError):
                     await self._keep.drop(name)

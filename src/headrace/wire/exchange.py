@@ -62,6 +62,8 @@ class Exchange(Struct, eq=False):
     on_writable: Callable[[bool], None] | None = None
     """Called with False when the client reads too slowly, and with True when it caught up."""
     _chunked: bool = True
+    _holder: Recording | None = None
+    """Holds the end back, until ``release``."""
 
     @property
     def handoff(self) -> Handoff[Any]:
@@ -84,10 +86,20 @@ class Exchange(Struct, eq=False):
         """Call ``call``, once in this turn of the loop, before anything leaves that was written in it."""
         self._connection.first(call)
 
-    def record(self, recording: Recording) -> None:
-        """Let ``recording`` see all that is sent from here on."""
+    def record(self, recording: Recording, *, hold: bool = False) -> None:
+        """Let ``recording`` see all that is sent from here on; ``hold``: the answer's end waits for ``release``."""
         recording.attach(self._transport)
         self._transport = recording
+        if hold:
+            self._holder = recording
+
+    def release(self) -> None:
+        """Send the end, if it was held back, and hold nothing back from here on."""
+        holder, self._holder = self._holder, None
+        if holder is not None and holder.release():
+            if self._connection.server.draining:
+                self._connection.keep_alive = False
+            self._connection.answered()
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
@@ -95,10 +107,13 @@ class Exchange(Struct, eq=False):
         head.append(b"content-length: %d\r\n\r\n" % len(body) if status != 204 else b"\r\n")
         if self.request.method != "HEAD":
             head.append(body)
+        if self._holder is not None:
+            self._holder.hold()
         self._transport.write(b"".join(head))
         self.bytes_sent += len(body)
         self.finished = True
-        self._connection.answered()
+        if self._holder is None:
+            self._connection.answered()
 
     def fail(self, error: ApiError) -> None:
         """Send an error; where an answer has begun already, the connection is cut so that nobody takes it for whole."""
@@ -140,13 +155,16 @@ class Exchange(Struct, eq=False):
         """End the body, with ``last`` as its last piece: in one write, so that nobody sees one without the other."""
         if self.finished or not self.started:
             raise RuntimeError("only an answer that has been started, and not yet finished, can be finished")
+        if self._holder is not None:
+            self._holder.hold()
         if self._chunked:
             self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
         elif last:
             self._transport.write(last)
         self.bytes_sent += len(last)
         self.finished = True
-        self._connection.answered()
+        if self._holder is None:
+            self._connection.answered()
 
     def abort(self) -> None:
         """Cut the connection: the client sees that the answer is not complete."""

@@ -37,13 +37,15 @@ class Recorded(Struct, array_like=True, gc=False):
 class Recording:
     """Stands between an exchange and its connection. Above ``limit`` bytes nothing is kept, and all is passed on."""
 
-    __slots__ = ("_limit", "_pieces", "_size", "_writer", "retry_after")
+    __slots__ = ("_held", "_holding", "_limit", "_pieces", "_size", "_writer", "retry_after")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pieces: list[bytes] = []
         self._size = 0
         self._writer: _Writer
+        self._holding = False
+        self._held: list[bytes] = []
         self.retry_after = 0.0
         """Seconds, of the answer that ``answer`` has read."""
 
@@ -51,8 +53,23 @@ class Recording:
         """Called by ``Exchange.record``."""
         self._writer = writer
 
+    def hold(self) -> None:
+        """What is written from now on is the answer's end: it waits for ``release``."""
+        self._holding = True
+
+    def release(self) -> bool:
+        """Pass on what waits. False where the end did not come yet."""
+        was, self._holding = self._holding, False
+        for data in self._held:
+            self._writer.write(data)
+        self._held.clear()
+        return was
+
     def write(self, data: bytes) -> None:
-        self._writer.write(data)
+        if self._holding:
+            self._held.append(data)
+        else:
+            self._writer.write(data)
         self._size += len(data)
         if self._size <= self._limit:
             self._pieces.append(data)
