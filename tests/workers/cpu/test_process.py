@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from headrace.errors import ModelError
@@ -45,6 +49,52 @@ async def test_closing_before_the_start_is_nothing(tmp_path: Path) -> None:
     await engine.close()
     engine.kill()
     assert engine.pid is None
+
+
+_WORKER = """
+import asyncio, sys
+from headrace.workers.cpu.messages import EngineSpec
+from headrace.workers.cpu.process import EngineProcess
+
+async def main():
+    sys.executable = sys.argv[1]
+    engine = EngineProcess(EngineSpec("", "f32", 1, 16), print)
+    await engine.spawn()
+    print(engine.pid, flush=True)
+    await engine.run()
+
+asyncio.run(main())
+"""
+_WEDGED = """#!/bin/sh
+trap '' HUP TERM
+echo $$
+while :; do sleep 1; done
+"""
+
+
+def test_a_wedged_engine_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
+    wedged = tmp_path / "wedged"
+    wedged.write_text(_WEDGED)
+    wedged.chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", _WORKER, str(wedged)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        (pid,) = {int(worker.stdout.readline()) for _ in range(2)}  # the engine is deaf, the worker has told the guard
+        engine = psutil.Process(pid)
+        worker.kill()
+    try:
+        engine.wait(60)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            engine.kill()
+
+
+async def test_nothing_is_left_of_an_engine_that_ended(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    engine = process(tmp_path)
+    await engine.spawn()
+    await engine.close()
+    await engine.close()
+    assert set(psutil.Process().children()) == before
 
 
 async def test_real_engine_from_start_to_end(gguf: Path) -> None:

@@ -1,7 +1,7 @@
 """The engine process: commands come in, the engine steps while there is work, every step is reported.
 
 Started by ``process`` as ``python -m headrace.workers.cpu.child SOCKET SPEC``. It ends when the worker closes the
-socket, so it never outlives it.
+socket; where it is too wedged to notice that the worker is gone, the guard ends it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _apply(engine: Engine, command: Command) -> list[Output]:
 
 def main(descriptor: str, spec: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the worker drains first, we end with it
+        signal.signal(number, signal.SIG_IGN)  # sent to every process of a service, say: the worker drains first
     channel = Channel(socket.socket(fileno=int(descriptor)))
     begin = time.monotonic()
     try:

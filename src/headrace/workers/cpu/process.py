@@ -12,8 +12,10 @@ import msgspec
 
 from headrace.errors import ModelError
 from headrace.workers.cpu.messages import HEADER_BYTES, Command, EngineSpec, Failed, Ready, Report, Step, frame
+from headrace.workers.supervisor.guard import Guard
 
-_EXIT_TIMEOUT = 5.0
+_EXIT_TIMEOUT = 5
+"""Seconds that the process gets to notice that the worker is done with it, or gone."""
 
 
 class EngineProcess:
@@ -24,6 +26,7 @@ class EngineProcess:
         self._on_step = on_step
         self._decoder = msgspec.msgpack.Decoder(Report)
         self._process: asyncio.subprocess.Process | None = None
+        self._guard: Guard | None = None
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -32,7 +35,8 @@ class EngineProcess:
         return None if self._process is None else self._process.pid
 
     async def spawn(self) -> None:
-        """Start the process; it loads the model."""
+        """Start the process; it loads the model. Raises OSError where it cannot be started."""
+        self._guard = Guard(_EXIT_TIMEOUT)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
@@ -43,7 +47,9 @@ class EngineProcess:
                 msgspec.json.encode(self._spec).decode(),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                process_group=0,  # the guard ends a group
             )
+        self._guard.watch(self._process.pid)
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
 
     async def ready(self) -> Ready:
@@ -73,14 +79,17 @@ class EngineProcess:
 
     async def close(self) -> None:
         """End the process: politely by closing its socket, and by force if it is too busy to notice."""
-        if self._process is None:
-            return
-        self._writer.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), _EXIT_TIMEOUT)
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+        if self._process is not None:
+            self._writer.close()
+            try:
+                await asyncio.wait_for(self._process.wait(), _EXIT_TIMEOUT)
+            except TimeoutError:
+                self.kill()
+                await self._process.wait()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.close()
+            await asyncio.to_thread(guard.reap)
 
     async def _receive(self) -> Report | None:
         """The next report; None at the end."""

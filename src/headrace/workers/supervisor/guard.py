@@ -1,4 +1,4 @@
-"""A process beside the engine that ends it where the supervisor no longer can: after kill -9, or killed for memory.
+"""A process beside the engine that ends it where its parent no longer can: after kill -9, or killed for memory.
 
 The kernel's own signal at a parent's death (``PR_SET_PDEATHSIG``) is on Linux only, reaches one process, and as SIGTERM
 asks an engine that may be wedged. The guard waits for the end of a pipe that we alone hold, so it works wherever there
@@ -49,7 +49,7 @@ class Guard:
             raise
         finally:
             os.close(reading)
-        popen.returncode = 0  # ``Children`` waits for it; Popen must not
+        popen.returncode = 0  # ``Children`` or ``reap`` waits for it; Popen must not
         self.pid = popen.pid
 
     def watch(self, group: int) -> None:
@@ -62,6 +62,10 @@ class Guard:
             self._tell(b"over\n")
             os.close(self._writing)
             self._writing = None
+
+    def reap(self) -> None:
+        """Wait for its end after ``close``, where no ``Children`` does. Blocks for a moment."""
+        os.waitpid(self.pid, 0)
 
     def kill(self) -> None:
         """The engine was never there."""
