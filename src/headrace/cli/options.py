@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,27 +82,30 @@ class Given:
 
 def of_service(command: Command) -> Command:
     """Give ``command`` the options that every service has; it takes them as ``given``."""
-    return _shared(command, _service, "given", _given)
+    return _shared(command, [_service], "given", _given)
 
 
 def of_worker(command: Command) -> Command:
     """The same for those of every worker."""
-    return _shared(command, _worker, "given", _given)
+    return _shared(command, [_worker, _service], "given", _given)
 
 
 def of_engine(command: Command) -> Command:
     """The same for those of every worker whose engine is a program of its own."""
-    return _shared(command, _engine, "given", _given)
+    return _shared(command, [_worker, _engine, _service], "given", _given)
 
 
 def with_limits(command: Command) -> Command:
     """Give ``command`` the options for limits; it takes them as ``limits``, as the store takes and checks them."""
-    return _shared(command, _limits, "limits", lambda values: Quota(*values.values()).to_dict())
+    return _shared(command, [_limits], "limits", lambda values: Quota(*values.values()).to_dict())
 
 
 def _given(values: dict[str, Any]) -> Given:
     config = values.pop("config")
     return Given({name: None if value == [] else value for name, value in values.items()}, config)
+
+
+# What each group of options is: the parameters of a function that nobody calls.
 
 
 def _service(
@@ -111,36 +114,18 @@ def _service(
     host: Host = None,
     log_level: LogLevel = None,
     config: Config = None,
-) -> None:
-    """The options that every service has."""
+) -> None: ...
 
 
-def _worker(
-    model: ModelFolder = None,
-    name: Name = None,
-    port: Port = None,
-    ops_port: OpsPort = None,
-    host: Host = None,
-    log_level: LogLevel = None,
-    config: Config = None,
-) -> None:
-    """The options that every worker has."""
+def _worker(model: ModelFolder = None, name: Name = None) -> None: ...
 
 
 def _engine(
-    model: ModelFolder = None,
-    name: Name = None,
     executable: Executable = None,
     context: Context = None,
     tensor_parallel: TensorParallel = None,
-    port: Port = None,
-    ops_port: OpsPort = None,
-    host: Host = None,
-    log_level: LogLevel = None,
-    config: Config = None,
     arguments: EngineArguments = None,
-) -> None:
-    """The options that every worker has whose engine is a program of its own."""
+) -> None: ...
 
 
 def _limits(
@@ -149,13 +134,18 @@ def _limits(
     concurrency: Concurrency = None,
     tokens_per_day: TokensPerDay = None,
     tokens_per_month: TokensPerMonth = None,
-) -> None:
-    """The options for limits."""
+) -> None: ...
 
 
-def _shared(command: Command, options: Command, name: str, build: Callable[[dict[str, Any]], object]) -> Command:
-    """``command`` with the parameters of ``options`` instead of ``name``, which ``build`` makes of their values."""
-    shared = inspect.signature(options, eval_str=True).parameters
+def _shared(
+    command: Command, groups: Sequence[Command], name: str, build: Callable[[dict[str, Any]], object]
+) -> Command:
+    """``command`` with the parameters of ``groups`` instead of ``name``, which ``build`` makes of their values."""
+    shared = {
+        option: parameter
+        for group in groups
+        for option, parameter in inspect.signature(group, eval_str=True).parameters.items()
+    }
     own = inspect.signature(command, eval_str=True).parameters
 
     def run(**values: Any) -> None:
