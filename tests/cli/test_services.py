@@ -17,6 +17,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     settings: list[Any] = []
     for module in ("api", "router", "workers.cpu", "workers.bert"):
         monkeypatch.setattr(f"headrace.{module}.app.serve", settings.append)
+    for engine in ("vllm", "trt"):
+        monkeypatch.setattr(f"headrace.workers.{engine}.engine.serve", settings.append)
     return settings
 
 
@@ -56,6 +58,19 @@ def test_worker_flags(run: Run, served: list[Any], kind: str) -> None:
     run("worker", kind, "--model", "/models/x", "--name", "y", "--port", "1", "--ops-port", "2")
     [settings] = served
     assert (str(settings.model), settings.name, settings.port, settings.ops_port) == ("/models/x", "y", 1, 2)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "trt"])
+def test_flags_of_a_worker_with_an_engine(run: Run, served: list[Any], kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text(f"{kind}: {{arguments: [--of-the-file], context: 5}}\n")
+    flags = ["--model", "/m", "--executable", "/opt/engine", "--tensor-parallel", "2", "--config", str(file)]
+    run("worker", kind, *flags, "--context", "9", "--", "--seed", "1")
+    run("worker", kind, *flags)
+    given, not_given = served
+    assert (str(given.executable), given.tensor_parallel, given.context) == ("/opt/engine", 2, 9)
+    assert given.arguments == ["--seed", "1"]
+    assert (not_given.arguments, not_given.context) == (["--of-the-file"], 5)
 
 
 def test_lists_in_the_environment_are_json(run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
