@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 
+from headrace.api.batches import endpoints as endpoints_module
 from headrace.api.batches import runner as runner_module
 from headrace.store.database import Database
 from headrace.store.objects.batches import BatchStore
@@ -98,6 +100,30 @@ async def test_file_is_kept_listed_and_deleted(client: openai.AsyncOpenAI) -> No
     for job in (client.files.retrieve(file.id), client.files.content(file.id), client.files.delete(file.id)):
         with pytest.raises(openai.NotFoundError):
             await job
+
+
+async def test_uploads_that_wait_for_the_database_are_bounded(
+    api: Api, client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints_module, "_STORING", 3000)
+    files = api.service._desk._files
+    begun, go = threading.Event(), threading.Event()
+    add = files.add
+
+    def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert go.wait(30)
+        return add(*args, **options)
+
+    monkeypatch.setattr(files, "add", slow)
+    first = asyncio.create_task(client.files.create(file=("a", bytes(2000)), purpose="batch"))
+    assert await asyncio.to_thread(begun.wait, 30)
+    with pytest.raises(openai.InternalServerError) as refused:
+        await client.files.create(file=("b", bytes(2000)), purpose="batch")
+    assert (refused.value.status_code, refused.value.response.headers["retry-after"]) == (503, "2")
+    go.set()
+    assert (await first).bytes == 2000
+    assert (await client.files.create(file=("b", bytes(4000)), purpose="batch")).bytes == 4000  # one passes always
 
 
 async def test_upload_may_be_larger_than_other_bodies(start_api: StartApi, router: FakeRouter) -> None:

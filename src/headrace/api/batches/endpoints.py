@@ -39,6 +39,8 @@ _PAGE = 10_000
 _WINDOW = 86_400.0
 _LEAST_SECONDS = 3600
 _NAME = 512
+_STORING = 256 * 1024 * 1024
+"""Bytes of uploads that arrived and are on their way to the database."""
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ class Desk:
         self._files = files
         self._batches = batches
         self._wake = wake
+        self._storing = 0
 
     def add_to(self, routes: Routes, access: Access) -> None:
         for method, path, label, endpoint in (
@@ -70,8 +73,19 @@ class Desk:
 
     async def upload(self, exchange: Exchange, record: Record) -> None:
         principal = await self._enter(exchange, record)
+        size = len(exchange.request.body)
+        if self._storing and self._storing + size > _STORING:
+            raise Overloaded("Too many uploads are being stored; try again.", retry_after=2)
+        self._storing += size
+        try:
+            await self._store(exchange, record, principal)
+        finally:
+            self._storing -= size
+
+    async def _store(self, exchange: Exchange, record: Record, principal: Principal) -> None:
         request = exchange.request
         form = await asyncio.to_thread(read_form, request.headers.get(b"content-type", b""), request.body)
+        request.body = b""  # the form has it
         purpose, file = _field(form, "purpose"), form.get("file")
         if purpose not in PURPOSES:
             raise InvalidRequest(f"purpose: must be one of {', '.join(PURPOSES)}.", param="purpose")
