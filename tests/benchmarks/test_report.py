@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks.client import FIGURES
 from benchmarks.gateway.processes import BenchmarkError
-from benchmarks.report import page, plot, samples
+from benchmarks.gateway.stack import Target
+from benchmarks.report import beside, page, plot, samples
+from benchmarks.report.loads import Load
 from benchmarks.report.steps import Step, run
 
 
@@ -73,3 +75,24 @@ def test_only_a_whole_run_begins_afresh(tmp_path: Path, afresh: bool, left: set[
 def test_nothing_measured_makes_no_page(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="nothing was measured"):
         page.write(samples.read(tmp_path), tmp_path / "page.md")
+
+
+def test_who_fails_under_a_load_is_told_once_and_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def one(program: Path, target: Target, load: Load) -> dict[str, float]:
+        asked.append((target.name, load.key))
+        if (target.name, load.key, len(asked) > 4) == ("nginx", "json-32", True):
+            raise BenchmarkError("it is gone")
+        return {"cpu": 1.0}
+
+    monkeypatch.setattr(beside, "_start", lambda *_: [Target("nginx", {}), Target("headrace", {})])
+    monkeypatch.setattr(beside, "_sample", one)
+    found = beside.measure(tmp_path, 3, 1, ["json-1", "json-32"], ["nginx", "headrace"])
+    assert found["json-1"]["missing"] == {}
+    assert found["json-32"]["missing"] == {"nginx": "it is gone"}
+    assert [sample["round"] for sample in found["json-32"]["samples"]["nginx"]] == [0]
+    assert [sample["round"] for sample in found["json-32"]["samples"]["headrace"]] == [0, 1, 2]
+    assert asked.count(("nginx", "json-32")) == 2

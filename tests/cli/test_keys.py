@@ -123,3 +123,11 @@ def test_upgrade_makes_the_tables(run: Run, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'other.db'}"
     assert run("db", "upgrade", "--database", database).code == 0
     assert run("tenants", "list", "--database", database).code == 0
+
+
+def test_a_table_loses_nothing_where_there_is_no_terminal(run: Run, tenant: str) -> None:
+    names = [f"{number}-{'long' * 30}" for number in range(2)]
+    for name in names:
+        run("keys", "create", name, "--model", "m" * 60)
+    lines = run("keys", "list").out.splitlines()
+    assert [name in line and "m" * 60 in line for name, line in zip(names, lines[1:], strict=True)] == [True, True]

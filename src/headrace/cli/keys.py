@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from headrace.cli import options
+from headrace.cli.tables import show, table
 from headrace.config import ApiSettings, home, load
 from headrace.errors import ConfigError
 
@@ -61,11 +61,11 @@ def list_keys(config: options.Config = None, database: options.Database = None) 
     """Show all keys, without their secrets."""
     with _store(config, database) as store:
         owners = {tenant.id: tenant.name for tenant in store.tenants()}
-        table = Table("id", "name", "tenant", "scopes", "models", "state", box=None)
+        listed = table("id", "name", "tenant", "scopes", "models", "state")
         for key in store.keys():  # noqa: SIM118  a query, not a dict
             models = "all" if key.models is None else ", ".join(key.models)
-            table.add_row(key.id, key.name, owners[key.tenant], ", ".join(key.scopes), models, _state(key))
-    Console().print(table)
+            listed.add_row(key.id, key.name, owners[key.tenant], ", ".join(key.scopes), models, _state(key))
+    show(listed)
 
 
 @keys.command("update")
@@ -160,10 +160,10 @@ def update_tenant(
 def list_tenants(config: options.Config = None, database: options.Database = None) -> None:
     """Show all tenants."""
     with _store(config, database) as store:
-        table = Table("name", "id", box=None)
+        listed = table("name", "id")
         for tenant in store.tenants():
-            table.add_row(tenant.name, tenant.id)
-    Console().print(table)
+            listed.add_row(tenant.name, tenant.id)
+    show(listed)
 
 
 @db.command("upgrade")

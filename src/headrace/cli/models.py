@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from headrace.cli import options
+from headrace.cli.tables import wide
 
 app = typer.Typer(help="Get, list and check models.", no_args_is_help=True)
 
@@ -28,7 +29,7 @@ def list_(models: options.Models = None) -> None:
     """Show the models, their sizes and which engine can serve them."""
     from headrace.models import commands  # noqa: PLC0415
 
-    commands.list_models(models, Console())
+    commands.list_models(models, wide())
 
 
 @app.command()

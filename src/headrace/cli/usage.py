@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from headrace.cli import options
+from headrace.cli.tables import show, table
 from headrace.config import ApiSettings, home, load
 from headrace.errors import ConfigError
 
@@ -65,20 +65,20 @@ def usage(
         for row in rows:
             typer.echo(msgspec.json.encode(row).decode())
     else:
-        Console().print(_table(rows, [str(group) for group in groups], names))
+        show(_table(rows, [str(group) for group in groups], names))
 
 
 def _table(rows: list[Usage], groups: list[str], names: dict[str, str]) -> Table:
-    table = Table(*groups, box=None)
+    made = table(*groups)
     for name in _COUNTS:
-        table.add_column(name.replace("_", " "), justify="right")
+        made.add_column(name.replace("_", " "), justify="right")
     for row in rows:
         found = [str(getattr(row, group)) for group in groups]
         found = [
             names.get(text, text) if group == "tenant" else text for group, text in zip(groups, found, strict=True)
         ]
-        table.add_row(*found, *(f"{getattr(row, name):,}" for name in _COUNTS))
-    return table
+        made.add_row(*found, *(f"{getattr(row, name):,}" for name in _COUNTS))
+    return made
 
 
 def _day(text: str | None, option: str, default: date) -> date:

@@ -61,6 +61,7 @@ def list_models(directory: Path | None, console: Console) -> list[Model]:
         console.print(f"no models in {place.directory}: run `headrace models pull demo`", soft_wrap=True)
         return models
     table = Table("model", "size", "format", "architecture", "context", "engines", "pulled as", box=None)
+    table.columns[0].overflow = "fold"
     for model in models:
         context = str(model.context or "")
         engines = ", ".join(model.engines) or "none"
