@@ -133,17 +133,36 @@ class Relay(Struct, eq=False):
         self._stream = head.status == 200 and head.event_stream
 
     def on_data(self, payload: bytes, framed: bytes | None) -> None:
-        if self._stream:
-            if self._rest or payload[-2:] != b"\n\n":
-                payload, framed = self._cut(payload), None
-                if not payload:
-                    return
-            self._pass(payload, framed)
-        elif self._passing:
-            self.exchange.write(payload)
-            self.tail = (self.tail + payload)[-TAIL_BYTES:]
-        else:
+        if not self._stream:
             self._hold(payload)
+            return
+        if self._rest or payload[-2:] != b"\n\n":
+            payload, framed = self._cut(payload), None
+            if not payload:
+                return
+        self.last_event = time.monotonic()
+        if not self.first_event:
+            self.first_event = self.last_event
+            if not self.joined:
+                self._start()
+        self._last_payload = payload
+        if self.on_events is not None:
+            try:
+                changed = self.on_events(payload)
+            except WireError as error:
+                self.fail(error)
+                return
+            if changed is not payload:
+                payload, framed = changed, None
+        # An event that is JSON ends with }: this look at one byte is all that the others pay.
+        if self._last_payload[-3:-2] != b"}" and self.on_last is not None and _is_done(self._last_payload):
+            self._end(payload, self.on_last)
+        elif framed is not None:
+            self.exchange.write_framed(framed, payload)
+        else:
+            self.exchange.write(payload)
+            if self.enough:
+                self._end_early()
 
     def on_end(self) -> None:
         self._connection = None
@@ -174,31 +193,6 @@ class Relay(Struct, eq=False):
         if not self._over and self._done is not None:
             self._over = True
             self._done.set(answer)
-
-    def _pass(self, payload: bytes, framed: bytes | None) -> None:
-        self.last_event = time.monotonic()
-        if not self.first_event:
-            self.first_event = self.last_event
-            if not self.joined:
-                self._start()
-        self._last_payload = payload
-        if self.on_events is not None:
-            try:
-                changed = self.on_events(payload)
-            except WireError as error:
-                self.fail(error)
-                return
-            if changed is not payload:
-                payload, framed = changed, None
-        # An event that is JSON ends with }: this look at one byte is all that the others pay.
-        if self._last_payload[-3:-2] != b"}" and self.on_last is not None and _is_done(self._last_payload):
-            self._end(payload, self.on_last)
-        elif framed is not None:
-            self.exchange.write_framed(framed, payload)
-        else:
-            self.exchange.write(payload)
-            if self.enough:
-                self._end_early()
 
     def _end(self, last: bytes, on_last: Callable[[], None]) -> None:
         """With the stream's last event the answer is whole, even if the body's end is still to come."""
@@ -231,14 +225,19 @@ class Relay(Struct, eq=False):
         return data[:border]
 
     def _end_stream(self) -> None:
-        if self._rest.strip() in _DONE:
-            self._pass(self._rest.rstrip() + b"\n\n", None)
+        rest, self._rest = self._rest, b""
+        if rest.strip() in _DONE:
+            self.on_data(rest.rstrip() + b"\n\n", None)
         if _is_last(self._last_payload):
             self._finish(None)
         else:
             self.fail(ConnectionLost("the stream ended before its last event"))
 
     def _hold(self, payload: bytes) -> None:
+        if self._passing:
+            self.exchange.write(payload)
+            self.tail = (self.tail + payload)[-TAIL_BYTES:]
+            return
         self._held.append(payload)
         self._size += len(payload)
         if self.whole or self.joined:

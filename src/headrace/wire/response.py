@@ -96,20 +96,17 @@ class Answer(Struct, eq=False, gc=False):
 class ChunkedDecoder:
     """Takes the chunked coding off (RFC 9112, 7.1). Trailers are read and dropped."""
 
-    __slots__ = ("_buffer", "_left", "_trailers", "done", "excess")
+    __slots__ = ("_buffer", "_left", "_trailers", "at_border", "done", "excess")
 
     def __init__(self) -> None:
+        self.at_border = True
+        """True when no chunk is half read, so that the next bytes begin with a chunk's size line."""
         self.done = False
         self.excess = False
         """True if more came behind the end."""
         self._buffer = b""
         self._left = 0
         self._trailers = False
-
-    @property
-    def at_border(self) -> bool:
-        """True when no chunk is half read, so that the next bytes begin with a chunk's size line."""
-        return not self._buffer and not self._left and not self._trailers
 
     def feed(self, data: bytes) -> bytes:
         """The payload in ``data``; ``done`` tells that the body is complete. Raises ProtocolError."""
@@ -132,6 +129,7 @@ class ChunkedDecoder:
             if self.done:
                 self.excess = position < len(data)
                 break
+        self.at_border = not (self._buffer or self._left or self._trailers)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_size(self, data: bytes, position: int) -> int:

@@ -169,7 +169,8 @@ class Connection(asyncio.Protocol):
             # The usual case of a stream: one read is one chunk. It is passed on as it is, without being taken apart.
             if chunked.at_border and data[-2:] == b"\r\n":
                 line = data.find(b"\r\n", 0, 18)
-                if line > 0 and _is_hex(data[:line]) and int(data[:line], 16) == len(data) - line - 4 > 0:
+                size = len(data) - line - 4
+                if size > 0 and data[:line] == b"%x" % size:
                     sink.on_data(data[line + 2 : -2], data)
                     return
             try:
@@ -256,7 +257,3 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
         sink.on_end()
-
-
-def _is_hex(digits: bytes) -> bool:
-    return digits.isalnum() and not digits.strip(b"0123456789abcdefABCDEF")
