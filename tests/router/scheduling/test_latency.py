@@ -105,6 +105,26 @@ def test_before_anything_is_learned_less_to_do_is_better() -> None:
     assert scores[2] < scores[1]
 
 
+def test_first_answers_say_how_fast_such_engines_are() -> None:
+    """By the prior alone, a slow engine's worker would be taken for a fast one until it had learned for long."""
+    scorer = Latency(PrefixIndex())
+    known, new = ready(2)
+    learn(scorer, known, 0.3, 0.001, count=16)
+    mine = ticket(cost="2000,10")
+    for worker in (known, new):
+        assert scorer.expected(mine, worker) == pytest.approx(2.3, rel=0.1)
+
+
+def test_tokens_that_wait_are_not_counted_twice() -> None:
+    scorer = Latency(PrefixIndex())
+    ours, others = ready(2, slots=64)
+    waiting = ticket(cost="4000,10")
+    ours.begin(waiting)
+    tell(ours, max_running=64, running=1, queued_tokens=4000)  # the same ones
+    tell(others, max_running=64, running=1, queued_tokens=4000)
+    assert scorer.score(ticket(cost="500,10"), [ours, others]) == [1.0, 1.0]
+
+
 def test_cached_prompt_is_worth_what_its_prefill_takes() -> None:
     scheduler = profiles.build("latency", {}, random.Random(0))
     has, other = ready(2, slots=64)
@@ -185,7 +205,7 @@ def test_whole_answers_teach_the_same_model() -> None:
 def test_later_on_it_learns_fifty_times_a_second_at_most() -> None:
     scorer = Latency(PrefixIndex())
     [worker] = ready(1)
-    learn(scorer, worker, 0.1, 0.0001, count=64)
+    learn(scorer, worker, 0.1, 0.0001, count=80)  # sixteen of them for the scale
     for start, pace, most in ((2000.0, 0.001, 50), (3000.0, 0.1, 10)):
         counted = 0
         for number in range(round(1 / pace)):

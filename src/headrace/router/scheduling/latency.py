@@ -4,11 +4,11 @@ For each worker, recursive least squares (``least_squares``) over what decides a
 
     ttft = a + b · uncached prompt tokens + c · prompt tokens before it + d · running requests + e · KV use
 
-with uncached tokens from the prefix index and the tokens before it from our own requests without a first byte and from
-``queued_tokens`` of ``/load``. Answers that do not stream are learned from too: their whole time is this plus f ·
-output tokens. A model that is learned needs no table of GPUs, so vLLM beside TensorRT-LLM, or old cards beside new
-ones, get what each can take. llm-d's predicted latency scorer does the same with a sidecar of gradient-boosted trees
-and, as published, for uniform pools.
+with uncached tokens from the prefix index, and as tokens before it those of our own requests without a first byte, or
+``queued_tokens`` of ``/load`` where these are more: they have ours in them. Answers that do not stream are learned from
+too: their whole time is this plus f · output tokens. A model that is learned needs no table of GPUs, so vLLM beside
+TensorRT-LLM, or old cards beside new ones, get what each can take. llm-d's predicted latency scorer does the same with
+a sidecar of gradient-boosted trees and, as published, for uniform pools.
 
 To it comes what the placement costs the others: while a worker computes a prompt, what runs there and what comes next
 waits. Of two workers on which a request would have its first token at the same time the one that computes less is
@@ -17,6 +17,7 @@ save is missed (``docs/simulator.md``).
 
 Cold start: until a worker has shown itself, it is taken to be like those that have (the mean of their models), and
 the first ones to be like the prior below, by which more to compute, more before it and more beside it are each worse.
+The pool's first answers scale the prior: engines differ by more than ten times.
 Else the first worker that turned out better than the prior would get everything, and nobody would ever learn of the
 others. For the same reason a running request is never free: where first tokens do not slow down under load, only that
 tells two workers apart.
@@ -25,6 +26,7 @@ tells two workers apart.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 
 from headrace.router.scheduling.least_squares import LeastSquares
@@ -69,7 +71,7 @@ class Latency(Scorer):
         for worker in candidates:
             a, b, c, d, e, _ = models.judge(worker)
             uncached = prompt * (1.0 - cached(matches, worker)) if matches else prompt
-            before = (worker.prefill + worker.load.queued_tokens) / 1000
+            before = max(worker.prefill, worker.load.queued_tokens) / 1000
             requests = max(worker.in_flight, worker.told)
             full = worker.kv_usage or requests / worker.load.max_running
             own = b * uncached * (1.0 + _OTHERS * full)
@@ -107,9 +109,13 @@ class _Models(dict[Worker, LeastSquares]):
     def __init__(self) -> None:
         super().__init__()
         self._common: Sequence[float] | None = None
+        self._ratios: list[float] = []
+        """The first times that were seen, each divided by what the prior expects."""
+        self._scale = 1.0
+        """Their median: how many times as slow as the prior these engines are."""
 
     def __missing__(self, worker: Worker) -> LeastSquares:
-        model = self[worker] = LeastSquares(self.common(), _DOUBT)
+        model = self[worker] = LeastSquares(self.common(), [self._scale * value for value in _DOUBT])
         return model
 
     def judge(self, worker: Worker) -> Sequence[float]:
@@ -122,12 +128,25 @@ class _Models(dict[Worker, LeastSquares]):
         if self._common is None:
             learned = [model.coefficients for model in self.values() if model.count >= _LEARNED]
             columns = zip(*learned, strict=True)
-            self._common = [sum(column) / len(learned) for column in columns] if learned else _PRIOR
+            self._common = (
+                [sum(column) / len(learned) for column in columns]
+                if learned
+                else [self._scale * value for value in _PRIOR]
+            )
         return self._common
 
     def learn(self, worker: Worker, inputs: Sequence[float], seconds: float) -> None:
-        self[worker].learn(inputs, seconds)
         self._common = None
+        if len(self._ratios) < _LEARNED:
+            self._size_up(inputs, seconds)
+        else:
+            self[worker].learn(inputs, seconds)
+
+    def _size_up(self, inputs: Sequence[float], seconds: float) -> None:
+        """The pool's first answers, of whichever worker, say how fast such engines are; all models begin there."""
+        self._ratios.append(seconds / sum([a * b for a, b in zip(_PRIOR, inputs, strict=True)]))
+        self._scale = statistics.median(self._ratios)
+        self.clear()
 
     def drop(self, worker: Worker) -> None:
         self.pop(worker, None)
@@ -135,5 +154,5 @@ class _Models(dict[Worker, LeastSquares]):
 
 
 def _inputs(ticket: Ticket, worker: Worker) -> tuple[float, ...]:
-    before = (worker.prefill + worker.load.queued_tokens) / 1000
+    before = max(worker.prefill, worker.load.queued_tokens) / 1000
     return (1.0, ticket.uncached / 1000, before, worker.requests, worker.kv_usage, 0.0)
