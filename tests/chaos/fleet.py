@@ -188,7 +188,8 @@ class Fleet(Home):
         self._router_door = router_door
         self._turns = itertools.count()
         self._config = path / "headrace.yaml"
-        settings = {"replicas": routers, **router}
+        # Every worker is to have its share, so that each that is disturbed has something to lose.
+        settings = {"profile": "least-work", "replicas": routers, **router}
         self._config.write_text(json.dumps({"router": settings, "api": dict(api or {})}))
 
     @property

@@ -38,7 +38,7 @@ async def through_every_offset(fleet: Fleet, most: int, one: Callable[[int], Awa
 
 
 async def test_stream_reset_at_every_offset(start_fleet: StartFleet) -> None:
-    fleet = start_fleet(2, pace=0, poll_interval=0.02)
+    fleet = start_fleet(2, pace=0, poll_interval=0.02, profile="latency")
     client, account = fleet.client(), Account()
 
     async def one(offset: int) -> None:
@@ -51,7 +51,7 @@ async def test_stream_reset_at_every_offset(start_fleet: StartFleet) -> None:
 
 
 async def test_answer_reset_at_every_offset(start_fleet: StartFleet) -> None:
-    fleet = start_fleet(2, pace=0, poll_interval=0.02)
+    fleet = start_fleet(2, pace=0, poll_interval=0.02, profile="latency")
     client, account = fleet.client(), Account()
 
     async def one(offset: int) -> None:
@@ -66,7 +66,7 @@ async def test_answer_reset_at_every_offset(start_fleet: StartFleet) -> None:
 @pytest.mark.parametrize("place", [0, 5])
 async def test_request_that_kills_does_not_walk_through_the_fleet(start_fleet: StartFleet, place: int) -> None:
     """Before the first text and in the middle of it: two workers die, the others never see it; then it is refused."""
-    fleet = start_fleet(pace=0.005)
+    fleet = start_fleet(pace=0.005, profile="latency")
     client = fleet.client()
     path, body = ask(f"DIE-AT-{place}", 40)
     stream = await client.ask(path, body)

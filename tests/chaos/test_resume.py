@@ -51,7 +51,7 @@ async def bring_back(fleet: Fleet, worker: Worker) -> None:
 
 
 async def test_kill_9_one_after_another(start_fleet: StartFleet, seed: int) -> None:
-    fleet = start_fleet()
+    fleet = start_fleet(profile="latency")
 
     async def kill(worker: Worker, load: Load) -> None:
         worker.end()
@@ -64,7 +64,7 @@ async def test_kill_9_one_after_another(start_fleet: StartFleet, seed: int) -> N
 
 async def test_sigterm_one_after_another(start_fleet: StartFleet, seed: int) -> None:
     """A rolling restart: what runs is finished, so nothing has to be resumed."""
-    fleet = start_fleet()
+    fleet = start_fleet(profile="latency")
 
     async def drain(worker: Worker, load: Load) -> None:
         worker.signal(signal.SIGTERM)
@@ -77,7 +77,7 @@ async def test_sigterm_one_after_another(start_fleet: StartFleet, seed: int) -> 
 
 async def test_workers_that_hang_without_closing(start_fleet: StartFleet, seed: int) -> None:
     """One that is stopped altogether, and one whose engine stands still while its ops port answers."""
-    fleet = start_fleet()
+    fleet = start_fleet(profile="latency")
     stopped, stuck = random.Random(seed).sample(fleet.workers, 2)
     load = Load(fleet.client(), Account(), seed)
 
