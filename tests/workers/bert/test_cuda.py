@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headrace.workers.bert import folder
-from headrace.workers.bert.tokens import Ids, Text, Tokens
+from headrace.workers.bert.tokens import Text
 from tests.workers.bert.harness import as_batch
-from tests.workers.bert.test_encoders import CLASSIFIERS, EMBEDDERS, ENCODERS, RANKERS, REFERENCES
+from tests.workers.bert.test_encoders import CLASSIFIERS, EMBEDDERS, ENCODERS, RANKERS, REFERENCES, tokenise
 
 pytestmark = pytest.mark.gpu
 BUILT = [name for name in (*CLASSIFIERS, *RANKERS, *EMBEDDERS) if not name.startswith("onnx")]
-
-
-def tokenise(model: folder.ModelFolder, texts: list[Text]) -> list[Ids]:
-    async def run() -> list[Ids]:
-        tokens = Tokens(model)
-        rows = [row async for piece in tokens.encode_many(texts, limit=model.context) for row in piece]
-        tokens.close()
-        return rows
-
-    return asyncio.run(run())
 
 
 def texts_of(model: folder.ModelFolder, samples: list[dict[str, Any]]) -> list[Text]:

@@ -103,6 +103,33 @@ def sharded(target: Path) -> Path:
     return target
 
 
+_PARSE = (
+    "import json, sys\n"
+    "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
+    "from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args\n"
+    "parser = FlexibleArgumentParser()\n"
+    "serve = make_arg_parser(parser.add_subparsers(dest='command').add_parser('serve'))\n"
+    "args = parser.parse_args(sys.argv[1:])\n"
+    "validate_parsed_serve_args(args)\n"
+    "print(json.dumps({name: str(value) for name, value in vars(args).items()}))\n"
+)
+_UNDERSTOOD = {
+    "served_model_name": "['m']",
+    "api_key": "['now', 'before']",
+    "max_model_len": "1024",
+    "tensor_parallel_size": "2",
+    "data_parallel_size": "2",
+    "max_num_queued_reqs": "768",
+    "kv_cache_memory_bytes": str(1536 * 2**20),
+    "enable_lora": "True",
+    "tool_call_parser": "hermes",
+    "enable_auto_tool_choice": "True",
+    "shutdown_timeout": "5",
+    "seed": "7",
+}
+"""By vLLM's names, of what the test below gives it."""
+
+
 def test_vllm_understands_every_flag_that_settings_become(tmp_path: Path) -> None:
     """No engine is started: what its own parser makes of the longest command line."""
     adapter = tmp_path / "loras" / "pirate"
@@ -133,36 +160,12 @@ def test_vllm_understands_every_flag_that_settings_become(tmp_path: Path) -> Non
     }
     settings = load(VllmWorkerSettings, flags=flags, env=False)
     command = facts.command("vllm", str(tmp_path), "m", "127.0.0.1", settings, config)
-    script = (
-        "import json, sys\n"
-        "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
-        "from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args\n"
-        "parser = FlexibleArgumentParser()\n"
-        "serve = make_arg_parser(parser.add_subparsers(dest='command').add_parser('serve'))\n"
-        "args = parser.parse_args(sys.argv[1:])\n"
-        "validate_parsed_serve_args(args)\n"
-        "print(json.dumps({name: str(value) for name, value in vars(args).items()}))\n"
-    )
     ran = subprocess.run(
-        [f"{VLLM}/bin/python", "-c", script, *command[1:]], capture_output=True, text=True, check=False
+        [f"{VLLM}/bin/python", "-c", _PARSE, *command[1:]], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     understood = json.loads(ran.stdout.splitlines()[-1])
-    expected = {
-        "served_model_name": "['m']",
-        "api_key": "['now', 'before']",
-        "max_model_len": "1024",
-        "tensor_parallel_size": "2",
-        "data_parallel_size": "2",
-        "max_num_queued_reqs": "768",
-        "kv_cache_memory_bytes": str(1536 * 2**20),
-        "enable_lora": "True",
-        "tool_call_parser": "hermes",
-        "enable_auto_tool_choice": "True",
-        "shutdown_timeout": "5",
-        "seed": "7",
-    }
-    assert {name: understood[name] for name in expected} == expected
+    assert {name: understood[name] for name in _UNDERSTOOD} == _UNDERSTOOD
     assert "pirate" in understood["lora_modules"]
     assert "tcp://*:5557" in understood["kv_events_config"]
 
