@@ -47,7 +47,7 @@ class EngineProcess:
                 msgspec.json.encode(self._spec).decode(),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                process_group=0,  # the guard ends a group
+                start_new_session=True,  # a group of its own, for the guard (uvloop knows no process_group)
             )
         self._guard.watch(self._process.pid)
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
