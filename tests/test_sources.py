@@ -85,6 +85,7 @@ def test_environment_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -
     ("text", "said"),
     [
         ("api: [1", "is not valid YAML: line 1, column 8"),
+        ("api: {port: 2026-99-99}", "holds a date, a number or a tag that cannot be read; quote it"),
         ("- api", "must hold sections such as api:, not list"),
         ("apis: {}", "unknown section 'apis'; sections are"),
         ("api: 3", "api must be a mapping of settings"),

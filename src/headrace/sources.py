@@ -103,6 +103,8 @@ def _read(file: Path, sections: Sequence[type[Settings]]) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not UTF-8: {error.reason}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: is not valid YAML: {_yaml_problem(error)}") from None
+    except (ValueError, LookupError, AttributeError):  # PyYAML's, for what only looks like a value (2026-99-99)
+        raise ConfigError(f"{file}: holds a date, a number or a tag that cannot be read; quote it") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: must hold sections such as api:, not {type(document).__name__}")
     known = {section.section for section in sections}

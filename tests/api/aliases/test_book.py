@@ -35,7 +35,22 @@ async def test_a_change_is_seen(path: Path) -> None:
     assert ([alias.name for alias in book.all()], book.stale) == (["b"], False)
 
 
-@pytest.mark.parametrize("text", ["aliases: [", "aliases: {a: {modle: m}}", "aliases: {a: {}}", "- x", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aliases: [",
+        "aliases: {a: {modle: m}}",
+        "aliases: {a: {}}",
+        "- x",
+        "\ud800",
+        "aliases: {a: {model: 2026-99-99}}",
+        "aliases: {a: {model: !!bool x}}",
+        "aliases: {a: {model: !!timestamp x}}",
+        "aliases: {a: {model: m, bounds: {max_tokens: {max: .inf}}}}",
+        "aliases: {a: {model: m, bounds: {max_tokens: {max: .nan}}}}",
+        "aliases: {a: {model: m, defaults: &itself {x: *itself}}}",
+    ],
+)
 async def test_a_bad_file_keeps_the_old_one_and_says_so(path: Path, text: str) -> None:
     book = AliasBook(path, Rules())
     before = book.find("a")

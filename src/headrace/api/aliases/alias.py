@@ -21,6 +21,8 @@ _FIXED = frozenset({"model", "messages", "prompt", "stream", "stream_options", "
 _CAPS = ("max_tokens", "max_completion_tokens")
 
 Limit = Annotated[int, Meta(ge=1)]
+Edge = Annotated[float, Meta(ge=-1e300, le=1e300)]
+"""A finite number."""
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,8 +35,8 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
 class Bound(Struct, frozen=True, forbid_unknown_fields=True):
     """What a field may be."""
 
-    min: float | None = None
-    max: float | None = None
+    min: Edge | None = None
+    max: Edge | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raises InvalidRequest; what was left out is not checked."""
@@ -157,7 +159,9 @@ class Alias:
             raise ConfigError(f"{self.name}: defaults.{wrong}: cannot have a default")
         message = {"role": "user", "content": "x"}
         try:
-            self.shape(ChatRequest({"model": self.name, "messages": [message]}))
+            request = ChatRequest({"model": self.name, "messages": [message]})
+            self.shape(request)
+            request.encode(self.name)
         except InvalidRequest as error:
             raise ConfigError(f"{self.name}: defaults.{error.message}") from None
 

@@ -76,6 +76,8 @@ def read(path: Path, rules: Rules) -> dict[str, Alias]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, LookupError, AttributeError):  # PyYAML's, for what only looks like a value (2026-99-99)
+        raise ConfigError(f"{path}: holds a date, a number or a tag that cannot be read; quote it") from None
     try:
         file = msgspec.convert({} if document is None else document, _File)
         return {name: Alias(name, fields, rules) for name, fields in file.aliases.items()}
