@@ -206,6 +206,17 @@ def test_look_alikes_of_a_listed_host_are_refused(url: str) -> None:
     assert "one of these hosts: cdn.example.com" in error.message
 
 
+@pytest.mark.parametrize("part", [{"type": "text", "text": ""}, image("data:image/png;base64,AAAA")])
+def test_a_name_that_a_medium_is_cached_under_is_refused(part: dict[str, Any]) -> None:
+    """vLLM would take another tenant's medium for this one, or this one for theirs."""
+    named = user({**part, "uuid": "theirs"})
+    error = refused(USER, named)
+    assert error.param == "messages[1].content[0].uuid"
+    assert "remove it" in error.message
+    sent = msgspec.json.decode(make(named, rules=Rules(forbidden=FORBIDDEN - {"cache_salt"})).encode("m"))
+    assert sent["messages"] == [named]
+
+
 def test_audio_carries_its_data() -> None:
     request = make(user({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}))
     content = request.fields.messages[0].content

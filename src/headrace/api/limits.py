@@ -93,7 +93,7 @@ def _check_size(subject: Subject, cost: Cost, request: Request[Any]) -> None:
             f"The prompt has about {cost.prompt:,} tokens, more than {name}. Shorten it, or ask for a higher limit.",
             code="larger_than_limit",
         )
-    field = "max_completion_tokens" if request.document.get("max_completion_tokens") else "max_tokens"
+    field = request.cap_name
     raise InvalidRequest(
         f"{field}: about {cost.prompt:,} tokens of prompt and up to {output:,} of output are more than {name}. "
         f"Set {field} to at most {max(1, (most - cost.prompt) // request.n):,}.",

@@ -35,6 +35,8 @@ class Part(Struct, gc=False):
     video_url: Media | str | None = None
     audio_url: Media | str | None = None
     input_audio: InputAudio | None = None
+    uuid: str | None = None
+    """vLLM's name for a medium: the engine caches what it computed of the medium under it."""
 
     def words(self) -> str | None:
         """The part's text; None for media."""
@@ -122,6 +124,10 @@ class ChatRequest(GenerationRequest[ChatFields]):
     def output_cap(self) -> int | None:
         return self.fields.max_completion_tokens or self.fields.max_tokens
 
+    @property
+    def cap_name(self) -> str:
+        return "max_tokens" if self.fields.max_completion_tokens is None else "max_completion_tokens"
+
     def check(self, rules: Rules) -> None:
         super().check(rules)
         fields = self.fields
@@ -186,6 +192,8 @@ def _check_content(path: str, message: Message, rules: Rules) -> None:
 def _check_part(path: str, part: Part, rules: Rules) -> None:
     if getattr(part, part.type) is None:
         raise InvalidRequest(f"{path}.{part.type}: is required.", param=f"{path}.{part.type}")
+    if part.uuid is not None:
+        rules.check_media_name(f"{path}.uuid")
     for name, url in part.media():
         if name != "input_audio":
             rules.check_media(f"{path}.{name}", url)

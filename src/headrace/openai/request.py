@@ -152,6 +152,11 @@ class GenerationRequest(Request[G]):
         """Most tokens that each sequence may have; None where the client set no limit."""
         return self.fields.max_tokens
 
+    @property
+    def cap_name(self) -> str:
+        """What the client calls ``output_cap``, for the messages of errors."""
+        return "max_tokens"
+
     def check(self, rules: Rules) -> None:
         super().check(rules)
         fields = self.fields

@@ -58,6 +58,11 @@ class Rules:
                 path = f"chat_template_kwargs.{name}"
                 raise InvalidRequest(f"{path}: is not allowed here; remove it.", param=path)
 
+    def check_media_name(self, path: str) -> None:
+        """The back door to a forbidden ``cache_salt``: another tenant's medium could be cached under the same name."""
+        if "cache_salt" in self.forbidden:
+            raise InvalidRequest(f"{path}: is not allowed here; remove it.", param=path)
+
     def check_count(self, name: str, count: int, limit: int, unit: str = "") -> None:
         if count > limit:
             raise InvalidRequest(f"{name}: must be at most {limit}{unit}, not {count}.", param=name)

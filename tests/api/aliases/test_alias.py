@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.api.aliases.alias import Alias, AliasFields
+from headrace.api.dialects.responses import ResponsesRequest
 from headrace.errors import ConfigError, InvalidRequest
 from headrace.openai.chat import ChatRequest
 from headrace.openai.completion import CompletionRequest
@@ -127,6 +128,13 @@ def test_values_out_of_bounds_are_refused_by_name(fields: dict[str, Any], param:
     with pytest.raises(InvalidRequest) as caught:
         alias(bounds=bounds).shape(chat(**fields))
     assert caught.value.param == param
+
+
+def test_a_bound_on_the_output_is_named_as_the_endpoint_names_it() -> None:
+    request = ResponsesRequest.decode(b'{"model":"a","input":"Hello","max_output_tokens":101}')
+    with pytest.raises(InvalidRequest) as caught:
+        alias(bounds={"max_tokens": {"max": 100}}).shape(request)
+    assert caught.value.param == "max_output_tokens"
 
 
 def test_rules_are_the_aliass_own() -> None:

@@ -139,8 +139,7 @@ class Alias:
         for name, bound in self._bounds.items():
             bound.check(name, request.document.get(name))
         if self._cap is not None:
-            name = _CAPS[1] if request.document.get(_CAPS[1]) else _CAPS[0]
-            self._cap.check(name, request.output_cap)
+            self._cap.check(request.cap_name, request.output_cap)
 
     def _instruct(self, request: Request[Any]) -> None:
         if isinstance(request, ChatRequest) or (isinstance(request, TokenizeRequest) and request.fields.messages):

@@ -97,6 +97,10 @@ class ResponsesRequest(ChatRequest):
     def wants_usage(self) -> bool:
         return True  # the translator's: it goes into the last event
 
+    @property
+    def cap_name(self) -> str:
+        return "max_output_tokens"
+
     def check(self, rules: Rules) -> None:
         self._items.check(rules)
         super().check(rules)
