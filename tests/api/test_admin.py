@@ -84,6 +84,25 @@ async def test_a_tenant_lives(admin: Admin) -> None:
     assert (await admin.patch("/tenants/newer", {"name": "acme"}, status=400))["param"] == "name"
 
 
+async def test_changed_limits_hold_without_a_restart(admin: Admin) -> None:
+    await admin.post("/tenants", {"name": "small"})
+    made = await admin.key(tenant="small", limits={"requests_per_minute": 50})
+
+    async def limit() -> str | None:
+        await admin.api.service._keys.refresh()
+        reply = await admin.api.post(key=made["key"])
+        assert reply.status == 200
+        return reply.headers.get("x-ratelimit-limit-requests")
+
+    assert await limit() == "50"
+    await admin.patch(f"/keys/{made['id']}", {"limits": {"requests_per_minute": 100}})
+    assert await limit() == "100"
+    await admin.patch(f"/keys/{made['id']}", {"limits": {}})
+    assert await limit() is None
+    await admin.patch("/tenants/small", {"limits": {"requests_per_minute": 70}})
+    assert await limit() == "70"
+
+
 async def test_lists_come_in_pages(admin: Admin) -> None:
     made = [(await admin.key(name=f"k{number}"))["id"] for number in range(3)]
     seen: list[str] = []

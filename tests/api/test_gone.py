@@ -73,6 +73,7 @@ async def test_stream_whose_reader_paused_is_billed_too(start_api: StartApi, sta
     [record] = await api.records(1)
     assert record["reason"] == "client_gone"
     assert record["completion_tokens"] > 10
+    assert record["client_stall_ms"] > 0
 
 
 async def test_whole_answer_is_billed_by_the_models_pace(start_api: StartApi, start_router: StartRouter) -> None:

@@ -177,6 +177,24 @@ async def test_a_request_larger_than_its_bucket_is_400_and_one_of_exactly_its_si
     assert (await api.post({**chat(), field: int(match[1])}, key=key)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/completions", {"model": "m", "prompt": "x", "max_completion_tokens": 5}, "max_tokens"),
+        ("/v1/responses", {"model": "m", "input": "x"}, "max_output_tokens"),
+        ("/v1/messages", chat(), "max_tokens"),
+    ],
+)
+async def test_the_field_that_is_too_large_is_named_as_the_endpoint_names_it(
+    start_api: StartApi, start_router: StartRouter, path: str, body: dict[str, Any], field: str
+) -> None:
+    api = await start_api(await start_router())
+    reply = await api.post({**body, field: 1000}, path=path, key=limited(api, tokens_per_minute=500))
+    message = json.loads(reply.body)["error"]["message"]
+    assert (reply.status, message.partition(":")[0]) == (400, field)
+    assert f"tokens_per_minute of your key, which is 500. Set {field} to at most 4" in message
+
+
 async def test_a_prompt_larger_than_its_bucket_is_400(start_api: StartApi, start_router: StartRouter) -> None:
     router = await start_router("m", "e")
     api = await start_api(router)
@@ -214,8 +232,14 @@ async def test_real_usage_is_charged(start_api: StartApi, start_router: StartRou
     router.default = stream() if streaming else answer()
     api = await start_api(router)
     key = limited(api, **PLENTY)
-    for count in (1, 2, 3):
-        await api.post(chat(stream=streaming), key=key)
+    bodies = {
+        CHAT: chat(max_tokens=5000),
+        "/v1/completions": {"model": "m", "prompt": "x", "max_tokens": 5000},
+        "/v1/responses": {"model": "m", "input": "x", "max_output_tokens": 5000},
+        "/v1/messages": chat(max_tokens=5000),
+    }
+    for count, (path, body) in enumerate(bodies.items(), 1):
+        assert (await api.post({**body, "stream": streaming}, path=path, key=key)).status == 200
         assert await charged(api, key) == 14 * count
 
 

@@ -209,6 +209,21 @@ async def test_rotated_keys_are_found_and_unknown_ones_cause_few_fetches(provide
     assert len(provider.fetched) == 2
 
 
+async def test_keys_that_the_provider_withdrew_are_gone_in_time(provider: Provider) -> None:
+    clock = Clock()
+    jwks = Jwks(provider.issuer, f"{provider.issuer}/keys", clock=clock)
+    await jwks.find("first")
+    provider.rotate("second")
+    clock.now += 599
+    assert await jwks.find("first") is not None
+    assert len(provider.fetched) == 1
+    clock.now += 2
+    await jwks.find("first")  # nobody waits for the fetch that this begins
+    assert jwks._fetching is not None
+    await jwks._fetching
+    assert await jwks.find("first") is None
+
+
 async def test_old_keys_are_used_while_the_provider_is_away(provider: Provider) -> None:
     clock = Clock()
     jwks = Jwks(provider.issuer, f"{provider.issuer}/keys", clock=clock)
