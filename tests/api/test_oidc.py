@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 import time
@@ -242,6 +243,33 @@ async def test_a_provider_that_never_answered_is_our_fault(provider: Provider) -
     oidc = Oidc(load(ApiSettings, flags=settings(provider), env=False))
     with pytest.raises(Overloaded):
         await oidc.verify(provider.token().encode())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"[]",
+        b'{"keys":[1]}',
+        b'{"keys":' + b"[" * 100_000,
+        b"\xff",
+        http.client.IncompleteRead(b""),
+        "a list as key id",
+    ],
+    ids=["list", "no key", "deep", "no text", "cut", "key id"],
+)
+async def test_a_provider_that_answers_nonsense_is_our_fault(provider: Provider, document: Any) -> None:
+    if isinstance(document, str):
+        [key] = provider.document("/keys")["keys"]
+        document = json.dumps({"keys": [{**key, "kid": ["first"]}]}).encode()
+
+    def fetch(url: str) -> bytes:
+        if isinstance(document, Exception):
+            raise document
+        return bytes(document)
+
+    for url in ("", f"{provider.issuer}/keys"):
+        with pytest.raises(Overloaded):
+            await Jwks(provider.issuer, url, fetch=fetch).find("first")
 
 
 async def test_a_token_that_is_remembered_expires(provider: Provider) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 import time
@@ -17,7 +18,7 @@ import jwt
 from headrace.errors import ConfigError, Overloaded
 
 Fetch = Callable[[str], bytes]
-"""From a URL to the document there. Blocks; raises OSError."""
+"""From a URL to the document there. Blocks; raises OSError, HTTPException and ValueError."""
 
 _FRESH = 600.0
 """Seconds after which the keys are fetched again."""
@@ -25,6 +26,8 @@ _GAP = 10.0
 """Seconds between two fetches: an unknown key id, which anybody can send, causes no more."""
 _LARGEST = 1024 * 1024
 _TIMEOUT = 5.0
+_FAILURES = (OSError, http.client.HTTPException, ValueError, TypeError, RecursionError, jwt.PyJWTError)
+"""Of the way to the provider, and of documents that are not what they should be."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ class Jwks:
     async def _load(self) -> None:
         try:
             keys = await asyncio.to_thread(self._read)
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except _FAILURES as error:
             _log.warning("the OpenID provider's keys cannot be read", extra={"reason": str(error)})
             return
         self._keys, self._fetched = keys, self._clock()
@@ -85,11 +88,11 @@ class Jwks:
     def _read(self) -> dict[str | None, jwt.PyJWK]:
         url = self._url
         if not url:
-            document = json.loads(self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
+            document = _object(self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
             if document.get("issuer") != self._issuer:
                 raise ValueError(f"the provider calls itself {document.get('issuer')!r}, not {self._issuer!r}")
             url = _checked(document.get("jwks_uri"))
-        found = jwt.PyJWKSet.from_dict(json.loads(self._fetch(url)))
+        found = jwt.PyJWKSet.from_dict(_object(self._fetch(url)))
         return {key.key_id: key for key in found.keys if key.public_key_use in {"sig", None}}
 
 
@@ -100,6 +103,13 @@ def fetch_url(url: str) -> bytes:
     if len(data) > _LARGEST:
         raise ValueError(f"{url} is larger than {_LARGEST} bytes")
     return data
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("the provider's document is not a JSON object")
+    return found
 
 
 def _checked(url: Any) -> str:
