@@ -11,7 +11,7 @@ import pytest
 
 from headrace.api.prompts import PromptLog, Redactor
 from headrace.errors import ConfigError
-from tests.api.conftest import Api, StartApi, StartRouter, chat, error
+from tests.api.conftest import CHAT, Api, StartApi, StartRouter, chat, error
 from tests.fakes import Behaviour, Call, FakeRouter, answer, completion, pool, refuse, stream, tokens
 
 PLAIN = b"".join(tokens(3, usage=False))
@@ -90,6 +90,35 @@ async def test_what_cannot_be_checked_does_not_pass(
     reply = await api.post(chat("a"))
     assert (reply.status, error(reply)["code"]) == (503, "moderation_unavailable")
     assert len(router.requests) == 1
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [[1, 2], [3]]])
+async def test_token_ids_do_not_slip_past_the_moderation(
+    start_api: StartApi, start_router: StartRouter, moderated: Path, prompt: list[Any]
+) -> None:
+    api, router = await start_moderated(start_api, start_router, moderated)
+    router.script = [judge(0.1)]
+    reply = await api.post({"model": "a", "prompt": prompt}, path="/v1/completions")
+    assert (reply.status, error(reply)["param"]) == (400, "prompt")
+    assert not router.requests
+
+
+@pytest.mark.parametrize(
+    ("path", "extra"),
+    [
+        (CHAT, {"documents": [{"text": "hidden"}]}),
+        (CHAT, {"chat_template_kwargs": {"tone": "hidden"}}),
+        ("/v1/completions", {"prompt": "x", "messages": None, "suffix": "hidden"}),
+    ],
+    ids=["documents", "template", "suffix"],
+)
+async def test_text_in_other_fields_is_read_too(
+    start_api: StartApi, start_router: StartRouter, moderated: Path, path: str, extra: dict[str, Any]
+) -> None:
+    api, router = await start_moderated(start_api, start_router, moderated)
+    router.script = [judge(0.9)]
+    assert (await api.post(chat("a", **extra), path=path)).status == 400
+    assert any("hidden" in piece for piece in json.loads(router.requests[0].body)["input"])
 
 
 # ---- the cache ----

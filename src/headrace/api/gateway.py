@@ -175,7 +175,7 @@ class Gateway:
         shipment: Shipment | None = None
         try:
             if alias is not None and alias.moderation is not None:
-                await self._moderator.check(alias.moderation, job.text, job.record)
+                await self._moderator.check(alias.moderation, job.request, job.text, job.record)
             for place, pool in enumerate(pools):
                 spare = place + 1 < len(pools)
                 job.record.model = pool.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
@@ -12,11 +14,14 @@ from headrace.api.record import Record
 from headrace.errors import InvalidRequest, Overloaded
 from headrace.openai.document import encode
 from headrace.openai.moderation import Classification
+from headrace.openai.request import Request
 
 _PIECE = 1_000
 """Characters of a text that are read at a time: about 250 tokens, which every classifier takes."""
 _OVERLAP = 100
 _PIECES = 2_048
+_EXTRAS = ("suffix", "documents", "chat_template_kwargs")
+"""Fields by which more text gets into a prompt."""
 
 
 class _Classified(Struct):
@@ -29,13 +34,15 @@ class Moderator:
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
 
-    async def check(self, moderation: Moderation, text: PromptText, record: Record) -> None:
+    async def check(self, moderation: Moderation, request: Request[Any], text: PromptText, record: Record) -> None:
         """Raises InvalidRequest for a prompt that is flagged, and Overloaded where nobody can tell.
 
         All of the prompt's texts are read, the system prompt and what the client says was answered before included:
         a client can write into any of them.
         """
-        pieces = _cut(text.data.decode("utf-8", "replace"))
+        _refuse_token_ids(request)
+        extras = [encode(request.document[name]).decode() for name in _EXTRAS if request.document.get(name)]
+        pieces = _cut("\0".join([text.data.decode("utf-8", "replace"), *extras]))
         if len(pieces) > _PIECES:
             raise InvalidRequest(
                 f"The prompt is too long to be checked; at most {_PIECES * (_PIECE - _OVERLAP):,} characters are.",
@@ -63,6 +70,14 @@ class Moderator:
                 f"The prompt was refused by this model's content policy: {', '.join(sorted(flagged))}. Change it.",
                 code="content_policy_violation",
             )
+
+
+def _refuse_token_ids(request: Request[Any]) -> None:
+    """A classifier reads texts: token ids would pass it unread."""
+    for name in ("prompt", "input"):
+        given = getattr(request.fields, name, None)
+        if isinstance(given, list) and not all(isinstance(one, str) for one in given):
+            raise InvalidRequest(f"{name}: token ids cannot be checked; send text to this model.", param=name)
 
 
 def _cut(text: str) -> list[str]:
