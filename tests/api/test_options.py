@@ -154,6 +154,19 @@ async def test_other_requests_are_others(start_api: StartApi, start_router: Star
     assert len(router.requests) == 2
 
 
+async def test_what_only_the_client_sees_makes_another_request(start_api: StartApi, start_router: StartRouter) -> None:
+    api, router = await cached(start_api, start_router)
+    router.default = stream()
+    await api.post(chat(stream=True))
+    reply = await api.post(chat(stream=True, stream_options={"include_usage": True}))
+    assert b'"usage"' in reply.body
+    router.default = answer()
+    ask = {"model": "m", "input": "Hello"}
+    replies = [await api.post({**ask, "metadata": {"n": n}}, path="/v1/responses") for n in ("1", "2", "2")]
+    assert [json.loads(reply.body)["metadata"]["n"] for reply in replies] == ["1", "2", "2"]
+    assert len(router.requests) == 4
+
+
 @pytest.mark.parametrize("control", ["no-cache", "max-age=0, No-Store"])
 async def test_client_may_refuse_the_cache(start_api: StartApi, start_router: StartRouter, control: str) -> None:
     api, router = await cached(start_api, start_router)

@@ -39,8 +39,12 @@ class AnswerCache:
         return b"no-cache" not in control and b"no-store" not in control
 
     async def run(self, exchange: Exchange, record: Record, body: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        """Answer from the cache, or do ``work``, which answers the exchange, and keep the answer. ``body`` is ours."""
-        digest = xxh3_128_hexdigest(b"%b\0%b" % (record.path.encode(), body))
+        """Answer from the cache, or do ``work``, which answers the exchange, and keep the answer.
+
+        ``body`` is the worker's, which an alias or an earlier response may have changed. The client's own counts beside
+        it: some of what it asks for never reaches a worker (the usage of a stream, a response's metadata).
+        """
+        digest = xxh3_128_hexdigest(b"%b\0%b\0%b" % (record.path.encode(), body, exchange.request.body))
         name = f"cache:{record.tenant}:{digest}"
         try:
             found = await self._keep.get(name)
