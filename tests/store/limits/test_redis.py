@@ -47,6 +47,18 @@ async def test_a_crash_leaks_no_slot_and_no_budget(pair: list[RedisLimiter], clo
     await admitted(pair[1], subjects, 100)
 
 
+async def test_all_limits_of_a_request_are_one_round_trip(pair: list[RedisLimiter]) -> None:
+    one = pair[0]
+    limits = {"requests_per_minute": 9, "tokens_per_minute": 900, "concurrency": 9, "tokens_per_day": 900}
+    subjects = [key(**limits), tenant(**limits)]
+    await admitted(one, subjects)  # which also sends the script
+    await one._server.commands.config_resetstat()
+    await admitted(one, subjects)
+    stats = await one._server.commands.info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] == 1
+    assert "cmdstat_eval" not in stats
+
+
 async def test_a_renewed_lease_lives_on(pair: list[RedisLimiter], clock: FakeClock) -> None:
     subjects = [key(concurrency=1)]
     lease = await admitted(pair[0], subjects)
