@@ -87,7 +87,7 @@ async def test_record_is_written_before_the_end_leaves(
 
     def leaving(data: bytes) -> None:
         if finished and end in data:
-            before.append(len(ledger.spool.active.lines()))
+            before.append(len(list(ledger.spool.active.lines())))
 
     monkeypatch.setattr(ledger, "_interval", 1e6)
     monkeypatch.setattr(Exchange, "write", seen)

@@ -39,7 +39,7 @@ def left(folder: Path) -> list[bytes]:
 def test_lines_come_back_in_their_order(spool: Spool) -> None:
     spool.append(b"one\n")
     spool.append(b"two\n")
-    assert spool.swap(spool.prepare()).lines() == [b"one", b"two"]
+    assert list(spool.swap(spool.prepare()).lines()) == [b"one", b"two"]
 
 
 def test_a_segment_that_a_process_holds_is_left_alone(spool: Spool, folder: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_line_that_the_disk_took_half_of_is_taken_back(spool: Spool, monkeypat
     monkeypatch.undo()
     spool.append(b"three\n")
     assert spool.dropped == 1
-    assert spool.swap(spool.prepare()).lines() == [b"one", b"three"]
+    assert list(spool.swap(spool.prepare()).lines()) == [b"one", b"three"]
 
 
 def test_of_several_lines_the_whole_ones_are_kept(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_of_several_lines_the_whole_ones_are_kept(spool: Spool, monkeypatch: pyt
     monkeypatch.undo()
     spool.append(b"four\n")
     assert (spool.size, spool.dropped) == (9, 2)
-    assert spool.swap(spool.prepare()).lines() == [b"one", b"four"]
+    assert list(spool.swap(spool.prepare()).lines()) == [b"one", b"four"]
 
 
 def test_a_disk_that_fails_costs_a_line_and_no_more(spool: Spool) -> None:
@@ -126,7 +126,7 @@ def test_a_disk_that_fails_costs_a_line_and_no_more(spool: Spool) -> None:
     active.descriptor = descriptor
     spool.append(b"two\n")
     assert spool.dropped == 1
-    assert spool.swap(spool.prepare()).lines() == [b"two"]
+    assert list(spool.swap(spool.prepare()).lines()) == [b"two"]
 
 
 def test_a_folder_that_cannot_be_used_is_told() -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ from headrace.store.usage import UsageRecord, UsageStore
 
 _SEGMENT_BYTES = 4 * 1024 * 1024
 """While the database is away a segment is ended at this size, else each second."""
+_LINES = 1_000
+"""That are read and sent in one go."""
 _ADOPT_SECONDS = 10.0
 _EXPIRE_SECONDS = 3600.0
 
@@ -176,18 +179,21 @@ class Ledger:
         return True
 
     def _send(self, segment: Segment) -> int:
-        """How many lines were refused."""
-        records: list[UsageRecord] = []
-        damaged = 0
-        for line in segment.lines():
-            try:
-                records.append(self._decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                damaged += 1
-        refused = damaged + self._store.add(records)
+        """How many lines were refused. A few are held at a time, however many an outage left behind."""
+        refused, lines = 0, segment.lines()
+        while some := list(islice(lines, _LINES)):
+            refused += self._add(some)
         if refused:
             _log.error("lines of the ledger were refused", extra={"lines": refused, "segment": segment.path.name})
         return refused
+
+    def _add(self, lines: list[bytes]) -> int:
+        """As ``_send``."""
+        records: list[UsageRecord] = []
+        for line in lines:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                records.append(self._decode(line))
+        return len(lines) - len(records) + self._store.add(records)
 
     async def _forever(self, job: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -33,10 +33,12 @@ class Segment:
     created: float = 0.0
     """Seconds since 1970."""
 
-    def lines(self) -> list[bytes]:
+    def lines(self) -> Iterator[bytes]:
         """The whole ones: what a crash, or a full disk, left behind of the last one is none. Raises OSError."""
         with open(self.path, "rb") as file:
-            return file.read().split(b"\n")[:-1]
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line[:-1]
 
     def sync(self) -> None:
         """Raises OSError."""
