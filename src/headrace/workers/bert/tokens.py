@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 _THREADS = 2
 """More than one, so that one huge text holds up nobody."""
-_PIECE_TEXTS = 64
-_PIECE_CHARACTERS = 64 * 1024
+_PIECE_TEXTS = 16
+"""A short call waits for one piece of each other call at most."""
+_PIECE_CHARACTERS = 16 * 1024
 
 
 class Ids(NamedTuple):
