@@ -77,6 +77,14 @@ async def test_span_joins_the_callers_trace(
     assert record["trace"] == TRACE
 
 
+async def test_span_has_the_requests_method(start_api: StartApi, collector: Collector) -> None:
+    api = await start_api(otlp=collector.url)
+    await api.get("/v1/models")
+    await wait_for(lambda: bool(collector.spans()), "the span")
+    [span] = collector.spans()
+    assert attributes(span)["http.request.method"] == "GET"
+
+
 async def test_failure_is_in_the_span(start_api: StartApi, start_router: StartRouter, collector: Collector) -> None:
     router = await start_router()
     api = await start_api(router, otlp=collector.url)

@@ -87,7 +87,7 @@ class Access:
         self._metrics.finished(record, context.trace if context is not None and context.sampled else "")
         self._log.write(record)
         if self._spans is not None and context is not None:
-            self._spans.end(context, record)
+            self._spans.end(context, exchange.request.method, record)
 
 
 def request_id(record: Record, dialect: Dialect = OPENAI) -> tuple[bytes, bytes]:

@@ -35,16 +35,16 @@ class Spans:
         record.trace = context.trace
         return context
 
-    def end(self, context: Context, record: Record) -> None:
+    def end(self, context: Context, method: str, record: Record) -> None:
         now = time.time_ns()
         operation = _OPERATIONS.get(record.path, record.path)
         name = f"{operation} {record.model}" if record.model else operation
         error = "" if record.status < 500 else record.reason or str(record.status)
         start = now - int(record.total_ms * 1e6)
-        self._tracer.end(Span(context, name, start, now, _attributes(operation, record), error))
+        self._tracer.end(Span(context, name, start, now, _attributes(operation, method, record), error))
 
 
-def _attributes(operation: str, record: Record) -> dict[str, Value]:
+def _attributes(operation: str, method: str, record: Record) -> dict[str, Value]:
     """Never the text of a prompt or an answer."""
     attributes: dict[str, Value] = {
         "gen_ai.operation.name": operation,
@@ -54,7 +54,7 @@ def _attributes(operation: str, record: Record) -> dict[str, Value]:
         "gen_ai.usage.input_tokens": record.prompt_tokens,
         "gen_ai.usage.output_tokens": record.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
-        "http.request.method": "POST",
+        "http.request.method": method,
         "http.route": record.path,
         "http.response.status_code": record.status,
         "headrace.request_id": record.id,
