@@ -31,6 +31,7 @@ EMBEDDINGS = "/v1/embeddings"
 API, WEB, ROUTER, CPU, BERT = "llm-api", "llm-web", "router", "cpu-worker", "bert-worker"
 ENGINE = "engine"
 """The process inside cpu-worker that computes."""
+_ENGINE_MODULE = "headrace.workers.cpu.child"
 
 
 def free_port() -> int:
@@ -221,7 +222,8 @@ class Stack(Home):
         if name != ENGINE or pid is None:
             return pid
         with contextlib.suppress(psutil.NoSuchProcess):
-            return next((child.pid for child in psutil.Process(pid).children()), None)
+            children = psutil.Process(pid).children()  # its guard is another
+            return next((child.pid for child in children if _ENGINE_MODULE in child.cmdline()), None)
         return None
 
     def kill(self, *names: str) -> None:
