@@ -20,6 +20,8 @@ FORBIDDEN = frozenset(
         "lora_request",  # a path on the worker's disk
         "prompt_embeds",  # a serialised tensor, loaded by the engine
         "request_id",  # could name another request
+        "mm_processor_kwargs",  # how large a picture becomes, and so how much of the worker's memory it takes
+        "media_io_kwargs",  # how many frames of a video are read
     }
 )
 """Engine extras that hand a tenant somebody else's power."""
