@@ -83,7 +83,8 @@ def write(parts: Mapping[str, Part], page: Path = PAGE) -> None:
         raise BenchmarkError("nothing was measured: there is nothing to write")
     plots = page.with_suffix("")
     plots.mkdir(exist_ok=True)
-    text = [_HEAD, *(f"- {name}: {value}\n" for name, value in next(iter(parts.values()))["about"].items())]
+    about = next(iter(parts.values()))["about"]
+    text = [_HEAD, "".join(f"- {name}: {value}\n" for name, value in about.items())]
     if "beside" in parts:
         text += [_BESIDE, _beside(parts["beside"]["measured"]), _configurations()]
     if "processes" in parts:
