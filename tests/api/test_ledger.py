@@ -176,6 +176,22 @@ async def test_damaged_lines_hold_nothing_up(tmp_path: Path, database_url: str) 
         assert usage.report([], **EVER) == [Usage(1, 0, 5, 0, 0)]
 
 
+async def test_what_an_outage_left_behind_is_carried_whole(tmp_path: Path, database_url: str) -> None:
+    """It is read a thousand lines at a time."""
+    with closing(Database(database_url)) as database:
+        database.upgrade()
+        usage = UsageStore(database)
+        ledger = Ledger(Spool(tmp_path / "spool", limit=1_000_000), usage)
+        for number in range(2_001):
+            ledger.book(Record(f"r{number}", CHAT, prompt_tokens=1), 200)
+        ledger.write()
+        ledger.spool.append(b"damaged\n")
+        assert await ledger.flush()
+        await ledger.close()
+        assert ledger.refused == 1
+        assert usage.report([], **EVER) == [Usage(2_001, 0, 2_001, 0, 0)]
+
+
 async def test_a_round_that_fails_is_followed_by_another(
     start_api: StartApi, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
